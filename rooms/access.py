@@ -1,0 +1,219 @@
+"""The gate: who may do what in which room, decided here and nowhere else.
+
+=====================  ==========================  ==========================  ==========================
+who                    public room                 tenant room                 private room
+=====================  ==========================  ==========================  ==========================
+owner, admin           read write moderate manage  read write moderate manage  read write moderate manage
+member                 read write                  read write                  no such room
+guest                  read write                  read                        no such room
+outsider, anonymous    no such room [1]_           no such room                no such room
+=====================  ==========================  ==========================  ==========================
+
+A part in the room overrides the role of members, guests and outsiders: moderator (read write moderate), speaker (read
+write), listener (read), banned (no such room). Owners and admins stand above it: a moderator cannot shut them out.
+Nobody but those who moderate writes in a ``read_only`` room; nobody writes in an archived one. In a
+suspended tenant, and to a deactivated user, there is no such room.
+
+``~all``: its members read, owners and admins manage. ``~me``: its owner reads. ``<room>~mods``: who moderates the
+room reads and writes.
+
+.. [1] With ``ROOMS["PUBLIC_READ"]``: read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import FieldDoesNotExist
+from django.db import connection, models
+
+from rooms.conf import config
+from rooms.contract import Part, Refused, Right, Role, Visibility, not_found
+from rooms.models import Membership, Participant, Room, Tenant
+
+NOTHING: frozenset[Right] = frozenset()
+READ = frozenset({Right.READ})
+WRITE = READ | {Right.WRITE}
+MODERATE = WRITE | {Right.MODERATE}
+MANAGE = MODERATE | {Right.MANAGE}
+
+BY_ROLE: dict[tuple[Role | None, Visibility], frozenset[Right]] = {
+    **{(Role.OWNER, visibility): MANAGE for visibility in Visibility},
+    **{(Role.ADMIN, visibility): MANAGE for visibility in Visibility},
+    (Role.MEMBER, Visibility.PUBLIC): WRITE,
+    (Role.MEMBER, Visibility.TENANT): WRITE,
+    (Role.GUEST, Visibility.PUBLIC): WRITE,
+    (Role.GUEST, Visibility.TENANT): READ,
+}
+BY_PART: dict[Part, frozenset[Right]] = {
+    Part.MODERATOR: MODERATE,
+    Part.SPEAKER: WRITE,
+    Part.LISTENER: READ,
+    Part.BANNED: NOTHING,
+}
+
+Ask = tuple[Any, str]  # (the user's primary key, or None for nobody; the room's address)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What one person may do in one room, as it stood when the gate was asked."""
+
+    user: Any
+    room: UUID
+    address: str
+    can: frozenset[Right]
+    archived: bool
+
+    def require(self, right: Right) -> None:
+        """:raises Refused: ``forbidden``."""
+        if right not in self.can:
+            raise Refused("forbidden", "You may not do this here.")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """All that the decision rests on; one row of the query."""
+
+    kind: str
+    visibility: str
+    read_only: bool
+    archived: bool
+    tenant_active: bool
+    user_active: bool
+    owns: bool
+    role: str | None
+    part: str | None
+
+
+def rights(standing: Standing, *, public_read: bool) -> frozenset[Right]:
+    """What somebody who stands so may do; nothing at all means: for them there is no such room."""
+    if not standing.tenant_active or not standing.user_active:
+        return NOTHING
+    role = Role(standing.role) if standing.role else None
+    if standing.kind == Room.Kind.ALL:
+        return NOTHING if role is None else READ | {Right.MANAGE} if role in (Role.OWNER, Role.ADMIN) else READ
+    if standing.kind == Room.Kind.ME:
+        return READ if standing.owns and role else NOTHING
+    visibility = Visibility(standing.visibility)
+    part = Part(standing.part) if standing.part and role not in (Role.OWNER, Role.ADMIN) else None
+    can = BY_PART[part] if part else BY_ROLE.get((role, visibility), NOTHING)
+    if not can and not part and public_read and visibility is Visibility.PUBLIC:
+        can = READ
+    if standing.kind == Room.Kind.MODS:
+        can = WRITE if Right.MODERATE in can else NOTHING
+    if standing.archived:
+        can &= READ | {Right.MANAGE}
+    elif standing.read_only and Right.MODERATE not in can:
+        can &= READ
+    return can
+
+
+def authorize_many(asks: Iterable[Ask]) -> dict[Ask, Grant]:
+    """What each (user, address) may do, in one query; an ask without an answer has no such room.
+
+    Refusal and absence cost the same statement.
+    """
+    asks = list(dict.fromkeys(asks))
+    if not asks:
+        return {}
+    public_read = config().public_read
+    grants = {}
+    for number, room, archived, standing in _look_up(asks):
+        can = rights(standing, public_read=public_read)
+        if can:
+            user, address = asks[number]
+            grants[user, address] = Grant(user, room, address, can, archived)
+    return grants
+
+
+def authorize(user: Any, address: str) -> Grant:
+    """:raises Refused: ``not_found``, for a room that is not there or that this user may not know of."""
+    grant = authorize_many([(user, address)]).get((user, address))
+    if grant is None:
+        raise not_found()
+    return grant
+
+
+def visible_rooms(user: Any, tenant: Tenant) -> list[Room]:
+    """The ordinary rooms of a tenant that this user may read, with their logs, by slug; archived ones too."""
+    rooms = list(Room.objects.filter(tenant=tenant, kind=Room.Kind.ROOM).select_related("tenant", "log"))
+    grants = authorize_many((user, room.address) for room in rooms)
+    return [room for room in rooms if (user, room.address) in grants]
+
+
+def rooms_by_id(rooms: Iterable[UUID]) -> Iterable[Room]:
+    """Rooms with their tenants."""
+    return Room.objects.filter(pk__in=list(rooms)).select_related("tenant")
+
+
+def _look_up(asks: Sequence[Ask]) -> Iterable[tuple[int, UUID, bool, Standing]]:
+    """One row for each ask whose room exists. Written by hand: the ORM has no join against a list of pairs."""
+    user_key = get_user_model()._meta.pk
+    room_key = Room._meta.pk
+    values, parameters = [], []
+    for number, (user, address) in enumerate(asks):
+        tenant, _, slug = address.partition("/")
+        if "\0" in address or "~me." in slug:  # ~me has one address, and that is its owner's
+            continue
+        if slug == "~me":
+            slug = f"~me.{user}"
+        values.append(f"(%s, CAST(%s AS {user_key.rel_db_type(connection)}), %s, %s)")
+        parameters += [number, None if user is None else user_key.get_db_prep_value(user, connection), tenant, slug]
+    if not values:
+        return
+    sql = f"""
+        WITH ask (number, user_id, tenant, slug) AS (VALUES {", ".join(values)})
+        SELECT ask.number, room.id, room.kind, room.visibility, room.read_only, room.archived,
+               parent.visibility, parent.archived,
+               tenant.active, {_active()}, room.owner_id = person.{_column(user_key)}, membership.role, participant.role
+        FROM ask
+        JOIN {_table(Tenant)} tenant ON tenant.slug = ask.tenant
+        JOIN {_table(Room)} room ON room.tenant_id = tenant.id AND room.slug = ask.slug
+        LEFT JOIN {_table(Room)} parent ON parent.id = room.parent_id
+        LEFT JOIN {_table(get_user_model())} person ON person.{_column(user_key)} = ask.user_id
+        LEFT JOIN {_table(Membership)} membership
+               ON membership.tenant_id = tenant.id AND membership.user_id = ask.user_id
+        LEFT JOIN {_table(Participant)} participant
+               ON participant.room_id = COALESCE(room.parent_id, room.id) AND participant.user_id = ask.user_id
+    """  # noqa: S608 the names are the models' own, the values are parameters
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        rows = cursor.fetchall()
+    for row in rows:
+        number, room, kind, visibility, read_only, archived, parent_visibility, parent_archived = row[:8]
+        tenant_active, user_active, owns, role, part = row[8:]
+        user = asks[number][0]
+        standing = Standing(
+            kind=kind,
+            visibility=parent_visibility or visibility,
+            read_only=bool(read_only),
+            archived=bool(archived or parent_archived),
+            tenant_active=bool(tenant_active),
+            user_active=user is None or bool(user_active),
+            owns=bool(owns),
+            role=role,
+            part=part,
+        )
+        yield number, room_key.to_python(room), standing.archived, standing
+
+
+def _table(model: type[models.Model]) -> str:
+    return connection.ops.quote_name(model._meta.db_table)
+
+
+def _column(field: models.Field[Any, Any]) -> str:
+    return connection.ops.quote_name(field.column)
+
+
+def _active() -> str:
+    """A user model may have no ``is_active`` column; one whose row is gone is not active."""
+    user_model = get_user_model()
+    try:
+        return f"person.{_column(user_model._meta.get_field('is_active'))}"
+    except FieldDoesNotExist:
+        return f"person.{_column(user_model._meta.pk)} IS NOT NULL"

@@ -1,0 +1,1 @@
+"""Delivery as pure data: no Django, no asyncio, no clock of its own."""

@@ -1,0 +1,383 @@
+"""The room's log: the only code that touches :class:`RoomLog` and :class:`Event`.
+
+Every logged event takes its ``seq`` under the row lock of its room's :class:`RoomLog`, in the transaction of the change
+it tells of: commit order is delivery order, there are no gaps, and a rollback leaves nothing. (Autoincrement ids would
+not do: a reader that saw 11 can miss 10, which commits later.)
+
+Writers to one room wait for each other, so append late in a transaction and never hold one open over a network call.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial, reduce
+from operator import or_
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.db import models, transaction
+from django.db.models import FilteredRelation, Q
+from django.utils import timezone
+
+from rooms import contract
+from rooms.contract import EVENTS, KEY_MAX, Cursor, EventType, Policy
+from rooms.delivery.frames import Entry, Notice, encode, event_vector
+from rooms.models import Event, Room, RoomLog
+from rooms.signals import committed
+
+NULL = "null"  # the data of a latest event that removes its key
+CHUNK = 100  # terms in one OR
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Log:
+    """A log whose row this transaction holds."""
+
+    room: Room
+    epoch: str
+    head: int
+
+
+@dataclass(slots=True)
+class _Mark:
+    written: int
+    rows: int
+    events: int
+    heads: dict[UUID, int]
+    entries: dict[UUID, int]
+
+
+class Batch:
+    """Rows and events that are written together at the end of a transaction, in bulk.
+
+    Made by :func:`batch`. What waits here can be taken back without a savepoint; what :meth:`flush` wrote cannot.
+    """
+
+    def __init__(self) -> None:
+        self._logs: dict[UUID, _Log] = {}
+        self._written: dict[UUID, int] = {}  # heads as the database has them
+        self._rows: list[models.Model] = []
+        self._events: list[Event] = []
+        self._entries: dict[UUID, list[Entry]] = {}
+        self._final = 0  # steps that cannot be taken back
+        self.broken = False
+        self.now: datetime = timezone.now()
+
+    def lock(self, rooms: Collection[UUID], *, skip_locked: bool = False) -> dict[UUID, Room]:
+        """Take the row locks of these rooms' logs, in the order of their ids so that two transactions do not deadlock.
+
+        Gives each room that exists, with its tenant; with ``skip_locked``, without those that another transaction holds.
+        """
+        missing = [room for room in rooms if room not in self._logs]
+        if missing:
+            logs = RoomLog.objects.select_for_update(of=("self",), skip_locked=skip_locked)
+            for log in logs.filter(room__in=missing).select_related("room__tenant").order_by("room"):
+                self._logs[log.room_id] = _Log(log.room, log.epoch, log.head)
+                self._written[log.room_id] = log.head
+        return {room: self._logs[room].room for room in rooms if room in self._logs}
+
+    def create(self, row: models.Model) -> None:
+        """Insert this row with the batch, before its events. Its primary key must be known already."""
+        self._rows.append(row)
+
+    def append(
+        self,
+        room: Room,
+        name: str,
+        data: msgspec.Struct | dict[str, Any] | None,
+        *,
+        by: Any = None,
+        key: str | None = None,
+        redacts: Sequence[int] = (),
+    ) -> int | None:
+        """Append an event to the room's log; gives its seq, or None for a transient event, which has no place there.
+
+        :param data: by the event's Struct, or a dict of its shape; None, with ``key``, removes the key of a latest one.
+        :param by: the primary key of the user who did it.
+        :param redacts: seqs of earlier events that :meth:`redact` changed.
+        :raises ValueError: undeclared name, or data that its Struct refuses.
+        """
+        kind = _event_type(name)
+        text, key = _checked(kind, data, key)
+        by_id = None if by is None else str(by)
+        render = partial(event_vector, name, text, room=room.address, at=self.now, by=by_id)
+        if kind.policy is Policy.TRANSIENT:
+            self._note(room.pk, Entry(None, name, render()))
+            return None
+        self.lock([room.pk])
+        log = self._logs[room.pk]
+        log.head += 1
+        if key is not None:
+            self._supersede(room.pk, name, key)
+        self._events.append(
+            Event(
+                log_id=room.pk,
+                seq=log.head,
+                name=name,
+                key=key,
+                data=text.decode(),
+                redacts=list(redacts),
+                at=self.now,
+                by_id=by,
+            )
+        )
+        self._note(room.pk, Entry(log.head, name, render(seq=log.head, key=key), key, tuple(redacts)))
+        return log.head
+
+    def head(self, room: Room) -> int:
+        """The seq of the newest event, this batch's own ones counted in."""
+        self.lock([room.pk])
+        return self._logs[room.pk].head
+
+    def redact(self, room: Room, seqs: Collection[int], change: Callable[[Any], Any]) -> None:
+        """Rewrite the data of earlier events in place; their seqs stay. Append an event that ``redacts`` them after."""
+        self.lock([room.pk])
+        self.flush()
+        for event in Event.objects.filter(log=room.pk, seq__in=list(seqs)):
+            event.data = encode(change(msgspec.json.decode(event.data))).decode()
+            event.save(update_fields=["data"])
+
+    def flush(self) -> None:
+        """Write what waits. Needed before a query that must see it; done at the end by itself."""
+        if not self._rows and not self._events:
+            return
+        self._final += 1
+        by_model: dict[type[models.Model], list[models.Model]] = {}
+        for row in self._rows:
+            by_model.setdefault(type(row), []).append(row)
+        for model, rows in by_model.items():
+            model._default_manager.bulk_create(rows)
+        keyed = [Q(log=e.log_id, name=e.name, key=e.key) for e in self._events if e.key is not None]
+        for start in range(0, len(keyed), CHUNK):
+            superseded = Event.objects.filter(reduce(or_, keyed[start : start + CHUNK]))
+            superseded._raw_delete(superseded.db)  # type: ignore[attr-defined]  # nothing refers to an event
+        Event.objects.bulk_create(self._events)
+        for room, log in self._logs.items():
+            if log.head != self._written[room]:
+                RoomLog.objects.filter(room=room).update(head=log.head)
+                self._written[room] = log.head
+        self._rows, self._events = [], []
+
+    def notices(self) -> list[Notice]:
+        """What to announce when this has been committed."""
+        return [
+            Notice(room, log.epoch if log else "", log.head if log else 0, entries)
+            for room, entries in self._entries.items()
+            for log in [self._logs.get(room)]
+            if entries
+        ]
+
+    def mark(self) -> _Mark:
+        return _Mark(
+            self._final,
+            len(self._rows),
+            len(self._events),
+            {room: log.head for room, log in self._logs.items()},
+            {room: len(entries) for room, entries in self._entries.items()},
+        )
+
+    def back_to(self, mark: _Mark) -> None:
+        """Take back what came since the mark; where some of it is written already, the batch is broken."""
+        if self._final != mark.written:
+            self.broken = True
+            return
+        del self._rows[mark.rows :], self._events[mark.events :]
+        for room, log in self._logs.items():
+            log.head = mark.heads.get(room, self._written[room])
+        for room, entries in self._entries.items():
+            del entries[mark.entries.get(room, 0) :]
+
+    def _supersede(self, room: UUID, name: str, key: str) -> None:
+        """A newer value of a key within one batch: the older one is never written."""
+        rest = [event for event in self._events if (event.log_id, event.name, event.key) != (room, name, key)]
+        if len(rest) != len(self._events):
+            self._events = rest
+            self._final += 1
+
+    def _note(self, room: UUID, entry: Entry) -> None:
+        self._entries.setdefault(room, []).append(entry)
+
+
+class _Current(threading.local):
+    batch: Batch | None = None
+
+
+_current = _Current()
+
+
+class BrokenBatch(Exception):
+    """Part of the batch failed after it was written; nothing of the transaction can stay."""
+
+
+@contextmanager
+def batch() -> Iterator[Batch]:
+    """A transaction with its events; it nests like ``atomic()``, the outermost one writes and announces.
+
+    An exception that leaves an inner one takes back what came in it; caught outside, the rest goes on.
+
+    :raises BrokenBatch: at the end of the outermost one, when something was caught that could not be taken back.
+    """
+    outer = _current.batch
+    if outer is not None:
+        mark = outer.mark()
+        try:
+            yield outer
+        except BaseException:
+            outer.back_to(mark)
+            raise
+        return
+    with transaction.atomic():
+        own = _current.batch = Batch()
+        try:
+            yield own
+            if own.broken:
+                raise BrokenBatch
+            own.flush()
+        finally:
+            _current.batch = None
+        notices = own.notices()
+        if notices:
+            transaction.on_commit(partial(committed.send_robust, sender=Batch, notices=notices), robust=True)
+
+
+def append(room: Room, name: str, data: msgspec.Struct | dict[str, Any] | None, **options: Any) -> int | None:
+    """One event in a batch of its own, or in the one that is open; see :meth:`Batch.append`."""
+    with batch() as current:
+        return current.append(room, name, data, **options)
+
+
+def create(rooms: Sequence[Room]) -> None:
+    """Begin the logs of new rooms."""
+    RoomLog.objects.bulk_create([RoomLog(room=room) for room in rooms])
+
+
+def trim(room: UUID, *, keep: int, since: datetime) -> int:
+    """Forget all but the newest ``keep`` events and what is older than ``since``; gives how many rows went.
+
+    The newest value of a key stays for ever, the mark of a removed key until the floor has passed it.
+    """
+    with batch() as current:
+        if room not in current.lock([room]):
+            return 0
+        log = RoomLog.objects.get(room=room)
+        events = Event.objects.filter(log=room)
+        old = events.filter(at__lt=since).aggregate(seq=models.Max("seq"))["seq"] or 0
+        floor = max(log.floor, log.head - keep, old)
+        gone, _ = events.filter(Q(key=None) | Q(data=NULL), seq__lte=floor).delete()
+        if floor != log.floor:
+            RoomLog.objects.filter(room=room).update(floor=floor)
+        return gone
+
+
+def _event_type(name: str) -> EventType:
+    try:
+        return EVENTS[name]
+    except KeyError:
+        raise ValueError(f"The event {name!r} is not declared: use @rooms.event") from None
+
+
+def _checked(kind: EventType, data: Any, key: str | None) -> tuple[bytes, str | None]:
+    """The JSON of the data, and its key."""
+    if data is None:
+        if kind.policy is not Policy.LATEST or key is None:
+            raise ValueError(f"{kind.name}: null data removes a key of a latest event, and names it")
+        return NULL.encode(), key
+    try:
+        struct = msgspec.convert(data, kind.data) if isinstance(data, dict) else data
+        text = encode(struct)
+        if not isinstance(struct, kind.data):
+            msgspec.json.decode(text, type=kind.data)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{kind.name}: {error}") from error
+    if contract.holds_nul(text):
+        raise ValueError(f"{kind.name}: U+0000 cannot be stored")
+    key = kind.key(struct) if kind.key else None
+    if key is not None and len(key) > KEY_MAX:
+        raise ValueError(f"{kind.name}: a key has at most {KEY_MAX} characters")
+    return text, key
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One consistent look at a log: where it stands, and some of its events in order."""
+
+    epoch: str
+    floor: int
+    head: int
+    entries: list[Entry]
+
+    def follows(self, cursor: Cursor) -> bool:
+        """Whether a reader at this cursor can go on without a loss."""
+        return self.epoch == cursor.epoch and self.floor <= cursor.seq <= self.head
+
+
+def read(room: UUID, after: int, limit: int) -> Reading | None:
+    """The events after ``after``, at most ``limit``; None when the room is gone.
+
+    One statement outside any transaction, so that epoch, floor, head and rows belong to one moment. Holes below the
+    head are compaction: the successor of a key always lies above.
+    """
+    return _read(room, Q(events__seq__gt=after), limit)
+
+
+def state(room: UUID, limit: int) -> Reading | None:
+    """The present value of each key, in rising seq; None when the room is gone."""
+    return _read(room, Q(events__key__isnull=False) & ~Q(events__data=NULL), limit)
+
+
+def positions(rooms: Iterable[UUID]) -> dict[UUID, tuple[str, int]]:
+    """Epoch and head of each room that exists; one query."""
+    rows = RoomLog.objects.filter(room__in=list(rooms)).values_list("room", "epoch", "head")
+    return {room: (epoch, head) for room, epoch, head in rows}
+
+
+def position(room: Room) -> Cursor:
+    """The cursor after the newest event. Taken before rows are read, it is what ``Live-Cursor`` says."""
+    epoch, head = RoomLog.objects.values_list("epoch", "head").get(room=room)
+    return Cursor(epoch, head)
+
+
+def latest(room: Room, name: str, key: str) -> Any:
+    """The present data under a key of a latest event, or None."""
+    text = Event.objects.filter(log=room.pk, name=name, key=key).values_list("data", flat=True).first()
+    return None if text is None else msgspec.json.decode(text)
+
+
+def _read(room: UUID, which: Q, limit: int) -> Reading | None:
+    rows = (
+        RoomLog.objects.filter(room=room)
+        .annotate(event=FilteredRelation("events", condition=which))
+        .select_related("room__tenant")
+        .order_by("event__seq")
+        .values_list(
+            "epoch", "floor", "head", "room__tenant__slug", "room__slug", "room__kind",
+            "event__seq", "event__name", "event__key", "event__data", "event__redacts", "event__at", "event__by",
+        )[:limit]
+    )  # fmt: skip
+    reading = None
+    for epoch, floor, head, tenant, slug, kind, seq, name, key, data, redacts, at, by in rows:
+        reading = reading or Reading(epoch, floor, head, [])
+        if seq is None:
+            break
+        vector = event_vector(
+            name,
+            data.encode(),
+            room=f"{tenant}/{'~me' if kind == Room.Kind.ME else slug}",
+            at=at,
+            by=None if by is None else str(by),
+            seq=seq,
+            key=key,
+        )
+        reading.entries.append(Entry(seq, name, vector, key, tuple(redacts)))
+    return reading

@@ -1,0 +1,10 @@
+"""What a host may listen to.
+
+``committed``: events were committed. Sent once a transaction, after its commit, in the thread that committed, with
+``notices``, a list of :class:`rooms.delivery.frames.Notice`. The node that runs in this process announces them; a host
+may send mail. A receiver that fails is logged and harms nobody.
+"""
+
+from django.dispatch import Signal
+
+committed = Signal()
