@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -92,15 +92,15 @@ class Part(StrEnum):
 
 def holds_nul(text: bytes) -> bool:
     """Whether U+0000 is in the strings of this JSON: PostgreSQL refuses it in text, so nobody may say it."""
-    return b"\\u0000" in text and _any_nul(msgspec.json.decode(text))
+    return b"\\u0000" in text and any_nul(msgspec.json.decode(text))
 
 
-def _any_nul(value: Any) -> bool:
+def any_nul(value: Any) -> bool:
     if isinstance(value, str):
         return "\0" in value
     if isinstance(value, dict):
-        return any("\0" in key or _any_nul(item) for key, item in value.items())
-    return isinstance(value, list) and any(map(_any_nul, value))
+        return any("\0" in key or any_nul(item) for key, item in value.items())
+    return isinstance(value, list) and any(map(any_nul, value))
 
 
 # --- errors and closings ---------------------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ class Room(msgspec.Struct, frozen=True):
     def from_row(cls, row: models.Room) -> Room:
         """From a room with its tenant and log selected."""
         return cls(
-            slug=row.slug,
+            slug=row.address.partition("/")[2],  # a ~me is named ~me, whoever's it is
             tenant=row.tenant.slug,
             name=row.name,
             visibility=Visibility(row.visibility),
@@ -268,12 +268,13 @@ class Member(msgspec.Struct, frozen=True):
     """A person and their role in the tenant, or their part in the room."""
 
     user: Person
-    role: Role | Part
+    role: Literal["owner", "admin", "member", "guest", "moderator", "speaker", "listener", "banned"]
+    # each Role and each Part, spelled out: msgspec has no union of two enums
 
     @classmethod
     def from_row(cls, row: models.Membership | models.Participant) -> Member:
-        role = Role(row.role) if hasattr(row, "tenant_id") else Part(row.role)
-        return cls(user=Person.from_row(row.user), role=role)
+        """From a membership or a part with its user selected."""
+        return cls(user=Person.from_row(row.user), role=cast(Any, row.role))
 
 
 class Error(msgspec.Struct, frozen=True):

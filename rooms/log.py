@@ -331,9 +331,9 @@ def read(room: UUID, after: int, limit: int) -> Reading | None:
     return _read(room, Q(events__seq__gt=after), limit)
 
 
-def state(room: UUID, limit: int) -> Reading | None:
-    """The present value of each key, in rising seq; None when the room is gone."""
-    return _read(room, Q(events__key__isnull=False) & ~Q(events__data=NULL), limit)
+def state(room: UUID, after: int, limit: int) -> Reading | None:
+    """The present value of each key, those with a seq above ``after`` in rising seq; None when the room is gone."""
+    return _read(room, Q(events__seq__gt=after, events__key__isnull=False) & ~Q(events__data=NULL), limit)
 
 
 def positions(rooms: Iterable[UUID]) -> dict[UUID, tuple[str, int]]:

@@ -1,0 +1,69 @@
+"""Where a connection stands: its place in each feed, and the credit that its client has left."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from rooms.contract import Refused
+from rooms.delivery.feed import Feed
+
+
+class Flow:
+    """The window of one connection: counted frames that are out and not acknowledged.
+
+    ``window`` is None for a client that does not acknowledge; then the transport's own back-pressure must do.
+    """
+
+    __slots__ = ("_out", "acknowledged", "sent", "window")
+
+    def __init__(self, window: int | None) -> None:
+        self.window = window
+        self.sent = 0
+        self.acknowledged = 0
+        self._out: deque[tuple[int, float]] = deque()  # (count, when) of unacknowledged frames, one a second is enough
+
+    @property
+    def has_credit(self) -> bool:
+        return self.window is None or self.sent - self.acknowledged < self.window
+
+    def count(self, now: float) -> None:
+        """A counted frame goes out."""
+        self.sent += 1
+        if self.window is not None and (not self._out or now - self._out[-1][1] >= 1):
+            self._out.append((self.sent, now))
+
+    def acknowledge(self, frames: int) -> None:
+        """:raises Refused: ``bad_data``, without a window; :raises ValueError: more than was sent."""
+        if self.window is None:
+            raise Refused("bad_data", "This connection was opened without flow=ack.")
+        if frames > self.sent:
+            raise ValueError("more was acknowledged than was sent")
+        self.acknowledged = max(frames, self.acknowledged)
+        if self.acknowledged == self.sent:
+            self._out.clear()
+        while len(self._out) > 1 and self._out[1][0] <= self.acknowledged + 1:
+            self._out.popleft()
+
+    def stalled_for(self, now: float) -> float:
+        """Age in seconds of the oldest unacknowledged frame, up to a second too old; 0 when there is none."""
+        return now - self._out[0][1] if self._out else 0
+
+
+class Reader:
+    """One connection's place in one feed.
+
+    ``cursor`` is the seq of the last event that went to the transport. ``state_after`` is set while the present
+    ``latest`` values are sent, those up to ``cursor``; it is the seq of the last one that went.
+    """
+
+    __slots__ = ("connection", "cursor", "epoch", "feed", "grant", "live", "state_after")
+
+    def __init__(self, connection: Any, feed: Feed, grant: Any) -> None:
+        self.connection = connection
+        self.feed = feed
+        self.grant = grant
+        self.cursor = 0
+        self.epoch = ""
+        self.state_after: int | None = None
+        self.live = False  # true from the live.ok of its join to its end: only then is anything delivered

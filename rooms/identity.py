@@ -1,0 +1,91 @@
+"""Who is speaking: a browser's session cookie, looked up in one hop to the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
+from django.http import parse_cookie
+from django.http.request import split_domain_port, validate_host
+from django.utils.crypto import constant_time_compare
+
+from rooms.contract import Person
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """``user`` is the primary key."""
+
+    user: Any
+    person: Person
+
+
+def by_session(session_key: str) -> Identity | None:
+    """The person whose session this is; None for a session that is unknown, over, or of an account that is closed.
+
+    Unlike Channels' ``get_user`` it knows ``SECRET_KEY_FALLBACKS`` and changes nothing in the session. Synchronous; it
+    asks the database.
+    """
+    session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    if session.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
+        return None
+    user_model = get_user_model()
+    user = user_model._default_manager.filter(pk=user_model._meta.pk.to_python(session[SESSION_KEY])).first()
+    if user is None or not user.is_active:
+        return None
+    given = session.get(HASH_SESSION_KEY) or ""
+    hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
+    if not any(constant_time_compare(given, valid) for valid in hashes):
+        return None
+    return Identity(user.pk, Person.from_row(user))
+
+
+def header(headers: Headers, name: bytes) -> str:
+    """The first of this name, empty when there is none; what is not Latin-1 cannot occur."""
+    return next((value.decode("latin-1") for key, value in headers if key == name), "")
+
+
+def session_key(headers: Headers) -> str | None:
+    return parse_cookie(header(headers, b"cookie")).get(settings.SESSION_COOKIE_NAME)
+
+
+def is_own_origin(headers: Headers, *, secure: bool) -> bool:
+    """Whether a browser's page may open a socket here with its cookies: the site's own, or one that it lists.
+
+    Own means: the Origin's host and port are those of the Host header, which is one of ``ALLOWED_HOSTS``. Listed means:
+    in ``CSRF_TRUSTED_ORIGINS``. On https, an http Origin is neither.
+    """
+    origin, host = header(headers, b"origin"), header(headers, b"host")
+    try:
+        parts = urlsplit(origin)
+        port = parts.port
+    except ValueError:
+        return False
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return False
+    if any(_matches(parts.scheme, parts.netloc, urlsplit(listed)) for listed in settings.CSRF_TRUSTED_ORIGINS):
+        return True
+    domain, _ = split_domain_port(host)
+    allowed = settings.ALLOWED_HOSTS or (["localhost", "127.0.0.1", "[::1]"] if settings.DEBUG else [])
+    if not domain or not validate_host(domain, allowed):
+        return False
+    if secure and parts.scheme != "https":
+        return False
+    default = 443 if parts.scheme == "https" else 80
+    own = urlsplit(f"{parts.scheme}://{host}")
+    return own.hostname == parts.hostname and (own.port or default) == (port or default)
+
+
+def _matches(scheme: str, netloc: str, listed: Any) -> bool:
+    if scheme != listed.scheme:
+        return False
+    if listed.netloc.startswith("*."):
+        return netloc.endswith(listed.netloc[1:])
+    return bool(netloc == listed.netloc)

@@ -1,0 +1,69 @@
+"""The hub of this process, and how what is committed here reaches it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+from django.dispatch import receiver
+
+from rooms.conf import config
+from rooms.delivery.frames import Notice
+from rooms.node.doorbell import Sender, reaches_other_processes
+from rooms.node.hub import Hub
+from rooms.signals import committed
+
+logger = logging.getLogger(__name__)
+
+_hub: Hub | None = None
+
+
+def current() -> Hub | None:
+    """The hub that runs in this process, or None."""
+    return _hub if _hub is not None and _hub.loop.is_running() else None
+
+
+def start() -> Hub:
+    """The hub of this event loop, started when it is not running. A server has one loop and so one hub."""
+    global _hub
+    if _hub is None or _hub.loop is not asyncio.get_running_loop():
+        _hub = Hub()
+        _hub.start()
+    return _hub
+
+
+async def stop() -> None:
+    global _hub
+    if _hub is not None and _hub.loop is asyncio.get_running_loop():
+        hub, _hub = _hub, None
+        await hub.stop()
+
+
+@receiver(committed)
+def announce(notices: Sequence[Notice], **kwargs: Any) -> None:
+    """In a serving process the node's own hub announces; elsewhere the layer is used directly, for a second at most.
+
+    What fails here is found by the nodes' healing.
+    """
+    hub = current()
+    if hub is not None:
+        hub.announce_from_thread(notices)
+    elif reaches_other_processes():
+        try:
+            async_to_sync(_publish)(notices)
+        except RuntimeError:  # committed on a thread that runs an event loop, and not a node's
+            logger.warning("events were committed on an event loop's own thread: they are found by healing")
+
+
+async def _publish(notices: Sequence[Notice]) -> None:
+    sender = Sender(get_channel_layer(config().layer), config())
+    try:
+        async with asyncio.timeout(config().publish_timeout):
+            for notice in notices:
+                await sender.publish(notice)
+    except TimeoutError:
+        logger.warning("the channel layer is slow: %d notices are left to healing", len(notices))

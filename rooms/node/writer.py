@@ -1,0 +1,108 @@
+"""Group commit: the commands of all connections of this node, many in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Coroutine
+from typing import Any
+
+from rooms import commands, metrics
+from rooms.commands import Command, Outcome, Postponed
+from rooms.contract import Refused
+from rooms.node.database import Database
+
+logger = logging.getLogger(__name__)
+
+Waiting = tuple[Command, "asyncio.Future[Outcome]"]
+
+
+class Writer:
+    """Takes commands in the order in which they come and commits them in batches.
+
+    While one batch is being committed the next one gathers, so a batch is as large as the load makes it and a lone
+    command waits for nobody. Commands for one room keep their order. A room whose row another transaction holds gets a
+    lane of its own, where its commands wait for it in that order; nobody else waits with them.
+    """
+
+    def __init__(self, database: Database, *, batch: int) -> None:
+        self._database = database
+        self._batch = batch
+        self._queue: deque[Waiting] = deque()
+        self._lanes: dict[str, deque[Waiting]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._busy = False
+
+    def submit(self, command: Command) -> asyncio.Future[Outcome]:
+        """The outcome is the answer as JSON, or a :class:`Refused`; the future never fails."""
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        lane = self._lanes.get(command.request.room)
+        if lane is not None:
+            lane.append((command, future))
+        else:
+            self._queue.append((command, future))
+            if not self._busy:
+                self._busy = True
+                self._start(self._run())
+        return future
+
+    async def drain(self) -> None:
+        """Wait until everything that was submitted has its outcome."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _run(self) -> None:
+        try:
+            while self._queue:
+                taken = [self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))]
+                postponed = await self._commit(taken, skip_locked=True)
+                if postponed:
+                    self._to_lanes(postponed)
+        finally:
+            self._busy = False
+
+    def _to_lanes(self, postponed: list[Waiting]) -> None:
+        """Give each held room its lane, with what was queued behind the postponed commands after them."""
+        rooms = {command.request.room for command, _ in postponed}
+        behind = [waiting for waiting in self._queue if waiting[0].request.room in rooms]
+        self._queue = deque(waiting for waiting in self._queue if waiting[0].request.room not in rooms)
+        for waiting in [*postponed, *behind]:
+            room = waiting[0].request.room
+            if room not in self._lanes:
+                self._lanes[room] = deque()
+                self._start(self._run_lane(room))
+            self._lanes[room].append(waiting)
+
+    async def _run_lane(self, room: str) -> None:
+        lane = self._lanes[room]
+        try:
+            while lane:
+                taken = [lane.popleft() for _ in range(min(self._batch, len(lane)))]
+                await self._commit(taken, skip_locked=False)
+        finally:
+            del self._lanes[room]
+
+    async def _commit(self, taken: list[Waiting], *, skip_locked: bool) -> list[Waiting]:
+        """Gives what was postponed."""
+        metrics.batches.inc()
+        outcomes: list[Outcome]
+        try:
+            outcomes = await self._database.work(
+                commands.perform_many, [command for command, _ in taken], skip_locked=skip_locked
+            )
+        except Exception:
+            logger.exception("a batch of %d commands failed", len(taken))
+            outcomes = [Refused("unavailable", "This could not be done now.")] * len(taken)
+        postponed = []
+        for waiting, outcome in zip(taken, outcomes, strict=True):
+            if isinstance(outcome, Postponed):
+                postponed.append(waiting)
+            elif not waiting[1].done():
+                waiting[1].set_result(outcome)
+        return postponed
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

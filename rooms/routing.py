@@ -1,0 +1,46 @@
+"""The ASGI application: Django, and the rooms beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.urls import path
+
+from rooms.consumers import LiveConsumer
+from rooms.node import running
+
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+websocket_urlpatterns = [path("live/ws", LiveConsumer.as_asgi())]
+
+
+def application(django: Application) -> Application:
+    """The whole site: ``django`` answers http, the rooms answer WebSocket, and the node starts and stops with it."""
+    return ProtocolTypeRouter(
+        {
+            "http": django,
+            "websocket": URLRouter([*websocket_urlpatterns, path("<path:unknown>", nothing_here)]),
+            "lifespan": lifespan,
+        }
+    )
+
+
+async def nothing_here(scope: Any, receive: Any, send: Any) -> None:
+    """No socket lives at this address: the handshake is a 404 or 403, as the server has it."""
+    await receive()
+    await send({"type": "websocket.close"})
+
+
+async def lifespan(scope: Any, receive: Any, send: Any) -> None:
+    """The server's start and stop. daphne has none of it: there the node starts with the first connection."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            running.start()
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await running.stop()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
