@@ -162,6 +162,10 @@ def not_found() -> Refused:
     return Refused("not_found", "There is no such room.")
 
 
+def unavailable() -> Refused:
+    return Refused("unavailable", "The database cannot serve this now.")
+
+
 class Close(msgspec.Struct, frozen=True):
     """A close code and its reason, as ``live.bye`` tells it before the socket closes."""
 

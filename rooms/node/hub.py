@@ -20,7 +20,7 @@ from django.db import DatabaseError
 from rooms import access, log, metrics
 from rooms.access import Grant
 from rooms.conf import Config, config
-from rooms.contract import Cursor, Refused, Right, not_found
+from rooms.contract import Cursor, Refused, Right, not_found, unavailable
 from rooms.delivery.feed import MISSING, Feed, pack
 from rooms.delivery.frames import Notice, vector
 from rooms.delivery.reader import Reader
@@ -65,10 +65,8 @@ class Followed:
         self.told = 0  # the highest head that anybody spoke of
         self.gap_timer: asyncio.TimerHandle | None = None
         self.mending: asyncio.Task[None] | None = None
-        self.reads: dict[
-            tuple[int, bool], asyncio.Task[Reading | None]
-        ] = {}  # by (after, state): shared while under way
-        self.waiting: dict[tuple[int, bool], dict[Reader, None]] = {}
+        self.reads: dict[int, asyncio.Task[Reading]] = {}  # by cursor: shared while under way
+        self.waiting: dict[tuple[int, bool], dict[Reader, None]] = {}  # by (cursor, state): readers behind the ring
 
 
 class Hub:
@@ -121,17 +119,18 @@ class Hub:
         feed = followed.feed
         if feed.offer(notice.epoch, notice.entries):
             self._flush_soon(followed)
-        if feed.head is None or not notice.epoch:
-            return  # being read already, or transients alone
-        if notice.epoch != feed.epoch:
+        if not notice.epoch:
+            return  # transients alone
+        if feed.head is not None and notice.epoch != feed.epoch:
             self._mend(followed, "epoch")
-        elif notice.head > feed.head:
-            self._expect(followed, notice.head)
+            return
+        followed.told = max(followed.told, notice.head)
+        self._expect(followed)
 
-    def _expect(self, followed: Followed, head: int) -> None:
-        """Events up to here exist; those that we lack have ``gap_grace`` to come by themselves."""
-        followed.told = max(followed.told, head)
-        if followed.gap_timer is None:
+    def _expect(self, followed: Followed) -> None:
+        """Events that were spoken of and are not here have ``gap_grace`` to come by themselves."""
+        head = followed.feed.head
+        if head is not None and followed.told > head and followed.gap_timer is None:
             followed.gap_timer = self.loop.call_later(self.config.gap_grace, self._gap, followed)
 
     def _gap(self, followed: Followed) -> None:
@@ -155,6 +154,8 @@ class Hub:
         followed.readers[reader] = None
         try:
             joined = await self._place(followed, reader, cursor, state)
+            if reader not in followed.readers:  # the room ended meanwhile
+                raise not_found()
         except BaseException:
             self.leave(reader)
             raise
@@ -219,7 +220,7 @@ class Hub:
                 await self._mend_now(followed)  # a fresh look, never an older one that is under way
             resumable = cursor.epoch == feed.epoch and cursor.seq <= feed.head <= cursor.seq + self.config.max_replay
             if resumable and cursor.seq < feed.tail:
-                reading = await self._read(followed, cursor.seq, shared=True)
+                reading = await self._read_shared(followed, cursor.seq)
                 self._take_in(followed, cursor.seq, reading)
                 resumable = reading.follows(cursor)
             verdict, start = ("resumed", cursor.seq) if resumable else ("reset", feed.head)
@@ -231,33 +232,34 @@ class Hub:
 
     async def _begin(self, followed: Followed, cursor: Cursor | None) -> None:
         """Read for the first time where the room stands, and with it what the first reader missed."""
+        feed = followed.feed
         after = cursor.seq if cursor else 2**53
-        reading = await self._read(followed, after, shared=True)
-        if followed.feed.head is None:
-            followed.feed.begin(reading.epoch, reading.head)
-            if reading.entries and reading.entries[-1].seq == reading.head:
-                followed.feed.keep(after, reading.entries, reading.head)
+        reading = await self._read_shared(followed, after)
+        if feed.head is None:
+            feed.begin(reading.epoch, reading.head)
+            feed.keep(after, reading.entries, reading.head)
             self._flush_soon(followed)
+            self._expect(followed)
 
-    async def _read(self, followed: Followed, after: int, *, state: bool = False, shared: bool = False) -> Reading:
+    async def _read(self, followed: Followed, after: int, *, state: bool = False) -> Reading:
         """:raises Refused: ``unavailable`` without the database, ``not_found`` when the room is gone."""
-        key = (after, state)
-        task = followed.reads.get(key) if shared else None
-        if task is None:
-            metrics.log_reads.inc()
-            read = log.state if state else log.read
-            task = self._run(self.database.work(read, followed.room, after, HISTORY))
-            if shared:
-                followed.reads[key] = task
-                task.add_done_callback(lambda _: followed.reads.pop(key, None))
+        metrics.log_reads.inc()
         try:
-            reading = await asyncio.shield(task)
+            reading = await self.database.work(log.state if state else log.read, followed.room, after, HISTORY)
         except Exception as error:
             logger.warning("the log could not be read: %r", error)
-            raise Refused("unavailable", "The database cannot serve this now.") from error
+            raise unavailable() from error
         if reading is None:
             raise not_found()
         return reading
+
+    async def _read_shared(self, followed: Followed, after: int) -> Reading:
+        """As :meth:`_read`; whoever asks for the same while it is under way gets the same answer."""
+        task = followed.reads.get(after)
+        if task is None:
+            task = followed.reads[after] = self._run(self._read(followed, after))
+            task.add_done_callback(lambda _: followed.reads.pop(after, None))
+        return await asyncio.shield(task)
 
     def _take_in(self, followed: Followed, after: int, reading: Reading) -> None:
         """Use what was read for everybody: newer events for the feed, older ones for its ring."""
@@ -274,26 +276,32 @@ class Hub:
     def _mend(self, followed: Followed, reason: str) -> None:
         if followed.mending is None and followed.feed.head is not None:
             metrics.heals.labels(reason).inc()
-            followed.mending = self._run(self._mend_now(followed))
-            followed.mending.add_done_callback(lambda _: setattr(followed, "mending", None))
+            followed.mending = self._run(self._mend_later(followed))
+
+    async def _mend_later(self, followed: Followed) -> None:
+        try:
+            await self._mend_now(followed)
+        except Refused as refused:  # without the database the next heal tries again
+            if refused.code == "not_found":
+                self._end(list(followed.readers), "revoked")
+        finally:
+            followed.mending = None
 
     async def _mend_now(self, followed: Followed) -> None:
-        """Read on from the feed's head until it is where the log is; another history resets the readers."""
+        """Read on from the feed's head until it is where the log is; another history resets the readers.
+
+        :raises Refused: ``unavailable``, ``not_found``.
+        """
         feed = followed.feed
         while self.rooms.get(followed.room) is followed:
             before = feed.head
             assert before is not None
-            try:
-                reading = await self._read(followed, before)
-            except Refused as refused:
-                if refused.code == "not_found":
-                    self._end(list(followed.readers), "revoked")
-                return  # without the database the next heal tries again
+            reading = await self._read(followed, before)
             if reading.epoch != feed.epoch or reading.head < before:
                 self._begin_again(followed, reading)
                 return
             if reading.head - before > self.config.ring_events:  # more than the ring holds: each reads for itself
-                feed.begin(reading.epoch, reading.head)
+                feed.begin(reading.epoch, max(reading.head, feed.head or 0))
                 self._flush_soon(followed)
                 return
             self._take_in(followed, before, reading)
@@ -303,6 +311,7 @@ class Hub:
     def _begin_again(self, followed: Followed, reading: Reading) -> None:
         """The room's history broke: another epoch, or a head that went back. Its readers are told."""
         metrics.heals.labels("reset").inc()
+        followed.told = 0
         followed.feed.begin(reading.epoch, reading.head)
         for reader in list(followed.readers):
             if reader.live:
@@ -342,6 +351,10 @@ class Hub:
         if reader.live:
             reader.connection.wait(reader)
 
+    def _serve_all(self, readers: list[Reader]) -> None:
+        for reader in readers:
+            self._serve_soon(reader)
+
     def serve(self, reader: Reader) -> bool:
         """One frame for a reader who is behind and whose connection has room; whether it may want another one."""
         followed = self.rooms.get(reader.grant.room)
@@ -371,17 +384,16 @@ class Hub:
             if refused.code == "not_found":
                 self._end(readers, "revoked")
             else:  # the database is away: ask again when it may be back
-                self.loop.call_later(
-                    self.config.heal_interval, lambda: [self._serve_soon(reader) for reader in readers]
-                )
+                self.loop.call_later(self.config.heal_interval, self._serve_all, readers)
             return
         if not state:
             self._take_in(followed, after, reading)
         for reader in followed.waiting.pop((after, state)):
             if reader.live and after == (reader.state_after if state else reader.cursor):
-                if reading.epoch != reader.epoch:
-                    self._begin_again(followed, reading)
-                elif state:
+                if reading.epoch != reader.epoch:  # which of the two is older, a fresh look tells
+                    self._mend(followed, "epoch")
+                    continue
+                if state:
                     self._give_state(reader, reading)
                 elif reading.follows(Cursor(reader.epoch, after)):
                     self._give(reader, reading)
@@ -516,7 +528,7 @@ class Hub:
             return await self.database.control(function, *args)
         except DatabaseError as error:
             logger.warning("the database does not answer: %r", error)
-            raise Refused("unavailable", "The database cannot serve this now.") from error
+            raise unavailable() from error
 
     def _run(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = self.loop.create_task(work)
