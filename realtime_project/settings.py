@@ -121,8 +121,6 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
 # Rooms
 
 ROOMS: dict[str, Any] = {}
-if _limits := os.environ.get("ROOMS_LIMITS", ""):
-    ROOMS["LIMITS"] = _limits
 PRESENCE: dict[str, Any] = {}
 
 # People
@@ -154,6 +152,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Live rooms",
     "VERSION": "1",
+    "OAS_VERSION": "3.1.1",  # its schemas are JSON Schema 2020-12, as msgspec makes them
     "SERVE_INCLUDE_SCHEMA": False,
     # From our own static files: a page of ours loads nothing from elsewhere.
     "SWAGGER_UI_DIST": "SIDECAR",

@@ -1,0 +1,93 @@
+"""Readers inside a node of this process: everything is real but the socket."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from rooms.contract import Close, Cursor
+from rooms.delivery.session import Session, Terms, ok
+from rooms.node.connection import Connection
+from rooms.node.hub import Hub
+
+TERMS = Terms(
+    window=None,
+    max_frame_bytes=64 * 1024,
+    max_rooms=100,
+    heartbeat=25,
+    heartbeat_grace=10,
+    stall_timeout=30,
+    idle_timeout=120,
+)
+
+
+async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """For what nothing tells of: look in each turn of the loop."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+class Listener:
+    """Joins one room and writes down what it is sent. ``stuck`` is a socket that takes nothing."""
+
+    def __init__(self, hub: Hub, user: Any, number: int = 0) -> None:
+        self.vectors: list[Any] = []
+        self.closed: Close | None = None
+        self.place_joined = 0
+        self.heard = asyncio.Event()
+        self.takes = asyncio.Event()
+        self.takes.set()
+        self.connection = Connection(
+            hub,
+            Session(TERMS, time.monotonic()),
+            id=f"listener-{number}",
+            user=user,
+            transport="test",
+            send=self._send,
+            shut=self._shut,
+        )
+        hub.connections[self.connection.id] = self.connection
+
+    async def join(self, address: str, cursor: Cursor | None = None, *, state: bool = False) -> Any:
+        joined = await self.connection.hub.join(self.connection, address, cursor, state)
+        self.place_joined = joined.cursor.seq
+        self.connection.session.rooms[address] = joined.reader
+        self.connection.say(ok("join", {"verdict": joined.verdict}))
+        self.connection.hub.attach(joined.reader)
+        return joined
+
+    @property
+    def events(self) -> list[Any]:
+        """Logged events and explanations of gaps, as they came."""
+        return [v for v in self.vectors if v[0] == "live.cursor" or len(v) > 2 and "seq" in v[2]]
+
+    @property
+    def seqs(self) -> list[int]:
+        return [v[2]["seq"] for v in self.events if v[0] != "live.cursor"]
+
+    @property
+    def place(self) -> int:
+        """The last seq that it was told of."""
+        if not self.events:
+            return 0
+        name, data, meta = self.events[-1]
+        return int(data["seq"] if name == "live.cursor" else meta["seq"])
+
+    async def until(self, condition: Any, seconds: float = 20) -> None:
+        """Wait until the condition on this listener holds; looks again at each frame that comes."""
+        async with asyncio.timeout(seconds):
+            while not condition(self):
+                self.heard.clear()
+                await self.heard.wait()
+
+    async def _send(self, data: bytes) -> None:
+        await self.takes.wait()
+        self.vectors += msgspec.json.decode(data)
+        self.heard.set()
+
+    async def _shut(self, close: Close) -> None:
+        self.closed = close
+        self.heard.set()
