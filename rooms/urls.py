@@ -1,10 +1,11 @@
 """Everything of rooms that a site mounts at its root: REST, pages, health. The live addresses are in ``routing``."""
 
-from django.urls import path
+from django.urls import include, path
 
 from rooms import health
 
 urlpatterns = [
+    path("api/", include("rooms.api.urls")),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", health.metrics),

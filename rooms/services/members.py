@@ -126,7 +126,7 @@ def _set_part(call: Call, data: contract.SetParticipant) -> contract.Logged:
 @command("participant.remove", contract.Remove, right=Right.MODERATE, wire=False)
 def _remove_part(call: Call, data: contract.Remove) -> contract.Logged:
     _require_ordinary(call.room)
-    parts = Participant.objects.filter(room=call.room, user_id=_user_key(data.user)).select_related("user")
+    parts = Participant.objects.filter(room=call.room, user_id=user_key(data.user)).select_related("user")
     part = parts.first()
     if part is None:
         raise Refused("not_found", "There is no such member.")
@@ -162,19 +162,22 @@ def _require_ordinary(room: Room) -> None:
         raise Refused("forbidden", "This room is there by itself and has no parts to give.")
 
 
-def _user_key(text: str) -> Any:
-    """:raises Refused: ``not_found``, when the text cannot be a user's id."""
+def user_key(text: str) -> Any:
+    """The primary key that this text is; only as it is written in :class:`rooms.contract.Person`, not ``" 7"``.
+
+    :raises Refused: ``not_found``, when it cannot be one.
+    """
     try:
-        return get_user_model()._meta.pk.to_python(text)
+        key = get_user_model()._meta.pk.clean(text, None)  # clean() knows what the column holds, to_python() does not
     except ValidationError:
         raise Refused("not_found", "There is no such member.") from None
+    if str(key) != text or "\0" in text:
+        raise Refused("not_found", "There is no such member.")
+    return key
 
 
 def _user(text: str) -> Any:
-    try:
-        user = get_user_model()._default_manager.filter(pk=_user_key(text)).first()
-    except OverflowError:  # SQLite, for an integer above 64 bits
-        user = None
+    user = get_user_model()._default_manager.filter(pk=user_key(text)).first()
     if user is None:
         raise Refused("not_found", "There is no such member.")
     return user
