@@ -1,0 +1,14 @@
+"""The whole site, with the host's own API beside it."""
+
+from django.urls import include, path
+from rest_framework.routers import SimpleRouter
+
+from tests.hostapp.views import OrderViewSet
+
+router = SimpleRouter()
+router.register("orders", OrderViewSet, basename="order")
+
+urlpatterns = [
+    path("host/", include(router.urls)),
+    path("", include("realtime_project.urls")),
+]

@@ -1,0 +1,7 @@
+"""The site's settings, and a small app of a host's own."""
+
+from realtime_project.settings import *  # noqa: F403
+from realtime_project.settings import INSTALLED_APPS
+
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.hostapp"]
+ROOT_URLCONF = "tests.hostapp.urls"
