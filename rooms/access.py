@@ -207,7 +207,7 @@ def _table(model: type[models.Model]) -> str:
 
 
 def _column(field: models.Field[Any, Any]) -> str:
-    return connection.ops.quote_name(field.column)
+    return connection.ops.quote_name(str(field.column))
 
 
 def _active() -> str:

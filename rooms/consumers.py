@@ -30,7 +30,6 @@ from rooms.identity import Identity
 from rooms.node import running
 from rooms.node.connection import Connection
 
-
 logger = logging.getLogger(__name__)
 
 SUBPROTOCOLS = ("live.v1",)

@@ -158,7 +158,7 @@ class Batch:
         keyed = [Q(log=e.log_id, name=e.name, key=e.key) for e in self._events if e.key is not None]
         for start in range(0, len(keyed), CHUNK):
             superseded = Event.objects.filter(reduce(or_, keyed[start : start + CHUNK]))
-            superseded._raw_delete(superseded.db)  # type: ignore[attr-defined]  # nothing refers to an event
+            superseded._raw_delete(superseded.db)  # nothing refers to an event
         Event.objects.bulk_create(self._events)
         for room, log in self._logs.items():
             if log.head != self._written[room]:

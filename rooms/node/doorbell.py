@@ -122,7 +122,7 @@ class Doorbell:
 
     def __init__(self, config: Config, heard: Callable[[Notice], None], joined: Callable[[UUID], None]) -> None:
         self._config = config
-        self._layer = get_channel_layer(config.layer)
+        self._layer: Any = get_channel_layer(config.layer)  # None: the site has none, or not this one
         self._sender = Sender(self._layer, config)
         self._heard = heard
         self._joined = joined
