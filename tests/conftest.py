@@ -1,0 +1,49 @@
+"""What all tests may ask for. On which database and layer they run is settled in ``support/backends.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rooms.node import database
+from tests.support.backends import BACKEND
+from tests.support.sites import Site, Sites
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """pytest-django's, and before it removes the database the node's threads let go of their connections."""
+    yield
+    database.close()
+
+
+@pytest.fixture(scope="session")
+def sites(pytestconfig: pytest.Config) -> Sites:
+    """For a site that several tests share: ``with sites.running(nodes=2) as site`` in a fixture of their module."""
+    return Sites(pytestconfig.stash[BACKEND])
+
+
+@pytest.fixture
+def live_site(sites: Sites) -> Iterator[Callable[..., Site]]:
+    """Starts the real site for this test: ``live_site(nodes=2, server="daphne")``; see ``Sites.running``."""
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(sites.running(**options))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, by Playwright's sync API. It keeps an event loop in this thread until the module ends.
+
+    So tests that use it reach the site over http or by ``site.manage``, never through the ORM, and live in modules without
+    async tests.
+    """
+    from tests.support.browsers import chromium
+
+    with chromium() as found:
+        yield found

