@@ -53,10 +53,15 @@ class LiveConsumer(AsyncConsumer):
         self.calls = 0  # commands under way
         self.call_ended = asyncio.Event()
         code = 1006
+        self.task = asyncio.current_task()
+        self.abandoned = False
         metrics.connects.labels(TRANSPORT).inc()
         metrics.connections.labels(TRANSPORT).inc()
         try:
             code = await self.converse()
+        except asyncio.CancelledError:
+            if not self.abandoned:
+                raise
         finally:
             metrics.connections.labels(TRANSPORT).dec()
             if self.connection is not None:
@@ -124,6 +129,7 @@ class LiveConsumer(AsyncConsumer):
             transport=TRANSPORT,
             send=self.send_frame,
             shut=self.shut,
+            abandon=self.abandon,
         )
         self.hub.connections[connection.id] = connection
         connection.say(hello(connection, who, terms))
@@ -207,6 +213,12 @@ class LiveConsumer(AsyncConsumer):
 
     async def shut(self, close: Close) -> None:
         await self.send_message({"type": "websocket.close", "code": close.code, "reason": close.reason})
+
+    def abandon(self) -> None:
+        """The client takes nothing, not even the goodbye: stop waiting for its end of the conversation."""
+        if self.task is not None:
+            self.abandoned = True
+            self.task.cancel()
 
 
 class _Unwelcome(Exception):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial, reduce
 from operator import or_
@@ -20,7 +20,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.db.models import FilteredRelation, Q
 from django.utils import timezone
 
@@ -61,13 +61,17 @@ class Batch:
     Made by :func:`batch`. What waits here can be taken back without a savepoint; what :meth:`flush` wrote cannot.
     """
 
-    def __init__(self) -> None:
-        self._logs: dict[UUID, _Log] = {}
-        self._written: dict[UUID, int] = {}  # heads as the database has them
+    def __init__(self, outer: Batch | None = None) -> None:
+        self._logs: dict[UUID, _Log] = {room: replace(log) for room, log in outer._logs.items()} if outer else {}
+        self._written = {
+            room: log.head for room, log in self._logs.items()
+        }  # heads as the database has or will have them
         self._rows: list[models.Model] = []
         self._events: list[Event] = []
         self._entries: dict[UUID, list[Entry]] = {}
         self._final = 0  # steps that cannot be taken back
+        self._moved: set[UUID] = set()  # rooms whose head a batch within this one may have moved, if it was not undone
+        self.depth = len(connection.savepoint_ids)  # of atomic() blocks
         self.broken = False
         self.now: datetime = timezone.now()
 
@@ -76,12 +80,15 @@ class Batch:
 
         Gives each room that exists, with its tenant; with ``skip_locked``, without those that another transaction holds.
         """
-        missing = [room for room in rooms if room not in self._logs]
+        missing = [room for room in rooms if room not in self._logs or room in self._moved]
         if missing:
             logs = RoomLog.objects.select_for_update(of=("self",), skip_locked=skip_locked)
             for log in logs.filter(room__in=missing).select_related("room__tenant").order_by("room"):
-                self._logs[log.room_id] = _Log(log.room, log.epoch, log.head)
+                known = self._logs.get(log.room_id)
+                head = max(log.head, known.head) if known else log.head
+                self._logs[log.room_id] = _Log(log.room, log.epoch, head)
                 self._written[log.room_id] = log.head
+                self._moved.discard(log.room_id)
         return {room: self._logs[room].room for room in rooms if room in self._logs}
 
     def create(self, row: models.Model) -> None:
@@ -150,6 +157,9 @@ class Batch:
         if not self._rows and not self._events:
             return
         self._final += 1
+        if self._moved:
+            self._yield_keys()
+            self.lock(list(self._moved))
         by_model: dict[type[models.Model], list[models.Model]] = {}
         for row in self._rows:
             by_model.setdefault(type(row), []).append(row)
@@ -165,6 +175,10 @@ class Batch:
                 RoomLog.objects.filter(room=room).update(head=log.head)
                 self._written[room] = log.head
         self._rows, self._events = [], []
+
+    def step_aside(self) -> None:
+        """A batch within this one goes on from our heads, and may be undone: look again at what the database has."""
+        self._moved.update(self._logs)
 
     def notices(self) -> list[Notice]:
         """What to announce when this has been committed."""
@@ -202,6 +216,14 @@ class Batch:
             self._events = rest
             self._final += 1
 
+    def _yield_keys(self) -> None:
+        """A value that a batch within this one has replaced already is not written."""
+        newest = {
+            (event.log_id, event.name, event.key): event.seq
+            for event in Event.objects.filter(log__in=self._moved, key__isnull=False)
+        }
+        self._events = [e for e in self._events if e.key is None or newest.get((e.log_id, e.name, e.key), 0) < e.seq]
+
     def _note(self, room: UUID, entry: Entry) -> None:
         self._entries.setdefault(room, []).append(entry)
 
@@ -221,12 +243,13 @@ class BrokenBatch(Exception):
 def batch() -> Iterator[Batch]:
     """A transaction with its events; it nests like ``atomic()``, the outermost one writes and announces.
 
-    An exception that leaves an inner one takes back what came in it; caught outside, the rest goes on.
+    An exception that leaves an inner one takes back what came in it; caught outside, the rest goes on. One that is
+    opened in an ``atomic()`` inside the outer one writes for itself, so that it is undone together with that block.
 
     :raises BrokenBatch: at the end of the outermost one, when something was caught that could not be taken back.
     """
     outer = _current.batch
-    if outer is not None:
+    if outer is not None and outer.depth == len(connection.savepoint_ids):
         mark = outer.mark()
         try:
             yield outer
@@ -234,15 +257,17 @@ def batch() -> Iterator[Batch]:
             outer.back_to(mark)
             raise
         return
+    if outer is not None:
+        outer.step_aside()
     with transaction.atomic():
-        own = _current.batch = Batch()
+        own = _current.batch = Batch(outer)
         try:
             yield own
             if own.broken:
                 raise BrokenBatch
             own.flush()
         finally:
-            _current.batch = None
+            _current.batch = outer
         notices = own.notices()
         if notices:
             transaction.on_commit(partial(committed.send_robust, sender=Batch, notices=notices), robust=True)

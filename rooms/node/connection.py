@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+CLOSE_TIMEOUT = 5  # seconds that a goodbye may wait for a client that does not read
+
 
 class Connection:
     """Control frames always go out, in order; event frames while the client has credit and the socket takes them.
@@ -30,10 +32,11 @@ class Connection:
 
     :param send: writes one frame and returns when the socket takes more.
     :param shut: closes the transport with a code and a reason.
+    :param abandon: ends the transport's own handling of it, for a client that does not even take the goodbye.
     """
 
     __slots__ = (
-        "__weakref__", "_behind", "_outbox", "_send", "_shut", "_task", "_unsent", "closed", "hub", "id", "session",
+        "__weakref__", "_abandon", "_behind", "_deadline", "_outbox", "_send", "_shut", "_task", "_unsent", "closed", "hub", "id", "session",
         "transport", "user",
     )  # fmt: skip
 
@@ -47,6 +50,7 @@ class Connection:
         transport: str,
         send: Callable[[bytes], Awaitable[None]],
         shut: Callable[[Close], Awaitable[None]],
+        abandon: Callable[[], object],
     ) -> None:
         self.hub = hub
         self.session = session
@@ -56,6 +60,8 @@ class Connection:
         self.closed: Close | None = None
         self._send = send
         self._shut = shut
+        self._abandon = abandon
+        self._deadline: asyncio.TimerHandle | None = None
         self._outbox: deque[bytes] = deque()
         self._unsent = 0
         self._behind: dict[Reader, None] = {}
@@ -97,6 +103,7 @@ class Connection:
         self.hub.detach(self)
         if slow:
             self._outbox.clear()
+        self._deadline = self.hub.loop.call_later(CLOSE_TIMEOUT, self._abandon)
         if self._task is None:
             self._start()
 
@@ -106,6 +113,8 @@ class Connection:
             self.closed = Close(1006, "the connection was lost")
         self._outbox.clear()
         self._behind.clear()
+        if self._deadline is not None:
+            self._deadline.cancel()
         if self._task is not None:
             self._task.cancel()
 

@@ -48,6 +48,7 @@ class Listener:
             transport="test",
             send=self._send,
             shut=self._shut,
+            abandon=self._shut_now,
         )
         hub.connections[self.connection.id] = self.connection
 
@@ -86,6 +87,9 @@ class Listener:
     async def _send(self, data: bytes) -> None:
         await self.takes.wait()
         self.vectors += msgspec.json.decode(data)
+        self.heard.set()
+
+    def _shut_now(self) -> None:
         self.heard.set()
 
     async def _shut(self, close: Close) -> None:
