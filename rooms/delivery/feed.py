@@ -16,6 +16,7 @@ from typing import Final
 from rooms.delivery.frames import Entry, frame, vector
 
 FRAME_EVENTS = 200  # events in one frame, so that a client that catches up paints in between
+SHARED_FRAMES = 64  # kept for readers who stand at one place; what they add to the ring's bytes is bounded by that
 
 
 class Missing(Enum):
@@ -61,26 +62,28 @@ def pack(
     (``gaps=False``) is not counted in "rises by one".
     """
     vectors: list[bytes] = []
-    size = events = skipped = 0
+    size = 1  # with each vector's comma, and the brackets
+    events = skipped = 0
     place = after
     for entry in entries:
-        if vectors and (size + len(entry.vector) > frame_bytes or events == FRAME_EVENTS):
+        gap = entry.seq - place - 1 if gaps and entry.seq is not None else 0
+        told = [_cursor(address, place + gap, gap), entry.vector] if gap else [entry.vector]
+        more = sum(len(one) + 1 for one in told)
+        if vectors and (size + more > frame_bytes or events == FRAME_EVENTS):
             break
-        if entry.seq is not None:
-            gap = entry.seq - place - 1
-            if gap and gaps:
-                skipped += gap
-                vectors.append(_cursor(address, entry.seq - 1, gap))
-            place = entry.seq
-        vectors.append(entry.vector)
+        vectors += told
+        size += more
         events += 1
-        size += len(entry.vector) + 1
+        skipped += gap
+        if entry.seq is not None:
+            place = entry.seq
     else:
         if end is not None and end > place:
-            if gaps:
-                skipped += end - place
-                vectors.append(_cursor(address, end, end - place))
-            place = end
+            told = [_cursor(address, end, end - place)] if gaps else []
+            if not vectors or size + sum(len(one) + 1 for one in told) <= frame_bytes:
+                vectors += told
+                skipped += end - place if gaps else 0
+                place = end
     return Taken(frame(vectors), place, events, skipped) if vectors else None
 
 
@@ -106,7 +109,7 @@ class Feed:
         self.tail = 0
         self.bytes = 0
         self._stale: set[int] = set()  # seqs in the ring whose bytes were redacted
-        self._redacted_at = 0  # the seq of the newest event that redacted others
+        self._redacted_at = 0  # what was read when the log's head was below this may hold redacted text
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._frame_bytes = frame_bytes
@@ -125,8 +128,9 @@ class Feed:
 
     def begin(self, epoch: str, head: int) -> None:
         """The log says where the room stands. What was held for it is let through; another history starts afresh."""
-        held = self._held if epoch == self.epoch or not self.epoch else {}
-        self.epoch, self.head, self.tail, self._base = epoch, head, head, head
+        same = epoch == self.epoch and head >= (self.head or 0)
+        held = self._held if same or not self.epoch else {}
+        self.epoch, self.head, self.tail, self._base, self._redacted_at = epoch, head, head, head, head
         self._ring, self._newest, self._pending, self._held, self._taken = [], {}, [], {}, {}
         self._stale = set()
         self.bytes = 0
@@ -169,13 +173,21 @@ class Feed:
             passed += self._release()
         return passed
 
-    def keep(self, after: int, entries: Sequence[Entry], log_head: int) -> None:
+    def outdated(self, log_head: int) -> bool:
+        """Whether what was read of this log when its head was ``log_head`` may hold text that was redacted since."""
+        return log_head < self._redacted_at
+
+    def keep(self, after: int, entries: Sequence[Entry], log_head: int, *, floor: int) -> None:
         """The log's own answer for older events: all above ``after``, read when its head was ``log_head``.
 
         Redacted bytes in the ring are replaced, and what joins the ring's tail and fits is kept for the next reader.
-        What was read before a redaction is not: it may hold the text that is gone.
+        What was read before a redaction is not: it may hold the text that is gone. Nor is what lies below the log's
+        ``floor``: a hole there may have been a durable event.
         """
-        if not entries or log_head < self._redacted_at:
+        if after < floor:
+            after = floor
+            entries = entries[bisect_right(entries, floor, key=_seq) :]
+        if not entries or self.outdated(log_head):
             return
         self._taken.clear()
         if self._stale:
@@ -247,13 +259,13 @@ class Feed:
     def _redact(self, seqs: Sequence[int]) -> None:
         assert self.head is not None
         self._redacted_at = self.head
-        self._stale.update(seq for seq in seqs if seq > self.tail)
-        if any(entry.seq in self._stale for entry in self._pending):
+        gone = set(seqs)
+        if any(entry.seq in gone for entry in self._pending):
             self._pending.clear()  # readers at the base take from the ring, which asks the log
             self._base = self.head
-        for index in range(len(self._ring)):
-            entry = self._ring[index]
-            if entry.seq in self._stale:
+        for index, entry in enumerate(self._ring):
+            if entry.seq in gone:
+                self._stale.add(entry.seq)
                 self.bytes -= len(entry.vector)
                 self._ring[index] = Entry(entry.seq, entry.name, b"", entry.key)
 
@@ -324,6 +336,8 @@ class Feed:
                 frame_bytes=self._frame_bytes,
             )
             assert taken is not None
+            if len(self._taken) == SHARED_FRAMES:
+                self._taken.clear()
             self._taken[cursor] = taken
         return taken
 

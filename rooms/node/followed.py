@@ -144,7 +144,7 @@ class Followed:
         reading = await self._read_shared(after)
         if self.feed.head is None:
             self.feed.begin(reading.epoch, reading.head)
-            self.feed.keep(after, reading.entries, reading.head)
+            self.feed.keep(after, reading.entries, reading.head, floor=reading.floor)
             self._flush_soon()
             self._expect()
 
@@ -177,10 +177,13 @@ class Followed:
             return
         last = reading.head if len(reading.entries) < HISTORY else reading.entries[-1].seq
         assert last is not None
-        if after <= feed.head < last:
+        if reading.floor > feed.head:  # trimmed before we read it, not superseded: readers below are reset
+            feed.begin(reading.epoch, reading.head)
+            self._flush_soon()
+        elif after <= feed.head < last:
             feed.mend(reading.entries, last)
             self._flush_soon()
-        feed.keep(after, reading.entries, reading.head)
+        feed.keep(after, reading.entries, reading.head, floor=reading.floor)
 
     def mend(self, reason: str) -> None:
         """Bring the feed to where the log is, soon."""
@@ -283,8 +286,9 @@ class Followed:
             return
         if not state:
             self._take_in(after, reading)
+        outdated = reading.epoch == self.feed.epoch and self.feed.outdated(reading.head)
         for reader in self._waiting.pop((after, state)):
-            if reader.live and after == (reader.state_after if state else reader.cursor):
+            if not outdated and reader.live and after == (reader.state_after if state else reader.cursor):
                 if reading.epoch != reader.epoch:  # which of the two is older, a fresh look tells
                     self.mend("epoch")
                     continue
