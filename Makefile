@@ -1,0 +1,51 @@
+# The two that a newcomer needs: make run, make test. And make check, for a commit.
+
+PYTHON ?= python3
+PORT ?= 8000
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.PHONY: run test check clean
+
+# Serves on http://127.0.0.1:$(PORT), with demo people, until Ctrl-C.
+run: export DEBUG = 1
+run: .venv/installed
+	@$(BIN)/python manage.py migrate --verbosity 0
+	@$(BIN)/python manage.py seed_demo
+	@$(BIN)/python manage.py serve --port $(PORT)
+
+# Everything, on both backends. ARGS goes to pytest: make test ARGS="-k replay".
+test: .venv/installed-dev
+	$(BIN)/python -m pytest --backend embedded $(ARGS)
+	$(BIN)/python -m pytest --backend servers $(ARGS)
+
+check: .venv/installed-dev
+	$(BIN)/python -m pip --disable-pip-version-check check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	DEBUG=1 $(BIN)/mypy
+	DEBUG=1 $(BIN)/lint-imports
+	DEBUG=1 $(BIN)/python manage.py makemigrations --check --dry-run
+	@# As on a real site: without DEBUG, a key of its own, its host's name.
+	env -u DEBUG -u INSECURE ALLOWED_HOSTS=rooms.example.com \
+		SECRET_KEY=$$($(BIN)/python -c "import secrets; print(secrets.token_urlsafe(50))") \
+		$(BIN)/python manage.py check --deploy --fail-level WARNING
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+# Files that tell when the environment was made, so that it is made again only when the requirements change.
+.venv/installed: requirements.txt | .venv/bin/python
+	@echo "Installing what the site needs (once) ..."
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+.venv/installed-dev: requirements.txt requirements-dev.txt | .venv/bin/python
+	@echo "Installing what the site and its tests need (once) ..."
+	@$(PIP) -r requirements-dev.txt
+	@touch $@ .venv/installed
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "This needs Python 3.11 or newer; PYTHON=python3.11 make ... names one.")'
+	@$(PYTHON) -m venv .venv
