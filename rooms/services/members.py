@@ -184,8 +184,8 @@ def _user(text: str) -> Any:
 
 
 def _member(tenant: Tenant, text: str) -> Membership:
-    user = _user(text)
-    membership = Membership.objects.filter(tenant=tenant, user=user).select_related("user").first()
+    """A person of another tenant and one who is not there cost the same."""
+    membership = Membership.objects.filter(tenant=tenant, user_id=user_key(text)).select_related("user").first()
     if membership is None:
         raise Refused("not_found", "There is no such member.")
     return membership

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -56,13 +56,13 @@ class World:
     users: dict[str, Any]
     acme: models.Tenant
     globex: models.Tenant
+    clients: dict[str, Rest] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Any:
         """The REST client of a person."""
-        try:
-            return Rest(self.users[name])
-        except KeyError:
-            raise AttributeError(name) from None
+        if name not in self.users:
+            raise AttributeError(name)
+        return self.clients.setdefault(name, Rest(self.users[name]))
 
     def id(self, name: str) -> str:
         return str(self.users[name].pk)
