@@ -180,14 +180,14 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 # Probes and Prometheus come straight to the node, past the proxy.
 SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
 SECURE_HSTS_SECONDS = 30 * 24 * 3600 if HTTPS else 0
-# One site cannot speak for the other hosts of its domain: subdomains and the preload list are the domain owner's choice.
+# A site cannot speak for the other hosts of its domain: subdomains and the preload list are its owner's choice.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 # Static files
 
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-# Nobody has to run collectstatic: whitenoise finds the files where they are. A proxy that serves them needs STATIC_ROOT.
+# Nobody has to run collectstatic: whitenoise finds files where they are. A proxy that serves them needs STATIC_ROOT.
 STATIC_ROOT = BASE_DIR / "staticfiles" if HTTPS else None
 WHITENOISE_USE_FINDERS = True
 

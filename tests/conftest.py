@@ -40,8 +40,8 @@ def live_site(sites: Sites) -> Iterator[Callable[..., Site]]:
 def browser() -> Iterator[Browser]:
     """Chromium, by Playwright's sync API. It keeps an event loop in this thread until the module ends.
 
-    So tests that use it reach the site over http or by ``site.manage``, never through the ORM, and live in modules without
-    async tests.
+    So tests that use it reach the site over http or by ``site.manage``, never through the ORM, and live in modules
+    without async tests.
     """
     from tests.support.browsers import chromium
 

@@ -1,7 +1,7 @@
 """What the tests run on, settled before Django reads its settings. A pytest plugin, loaded first.
 
-``--backend embedded``: SQLite and the in-memory channel layer. ``--backend servers``: PostgreSQL and Valkey, started from
-wheels for this run and stopped after it. Nobody's own database is ever touched, whatever the environment says.
+``--backend embedded``: SQLite and the in-memory channel layer. ``--backend servers``: PostgreSQL and Valkey, started
+from wheels for this run and stopped after it. Nobody's own database is touched, whatever the environment says.
 """
 
 from __future__ import annotations
@@ -17,7 +17,15 @@ import pytest
 from tests.support.servers import Postgres, valkey
 
 # Of the caller's environment; none of it may reach the tests.
-FOREIGN = ("DEBUG", "CSRF_TRUSTED_ORIGINS", "DATABASE_URL", "REDIS_URL", "PORT", "ROOMS_LIMITS", "DJANGO_SETTINGS_MODULE")
+FOREIGN = (
+    "DEBUG",
+    "CSRF_TRUSTED_ORIGINS",
+    "DATABASE_URL",
+    "REDIS_URL",
+    "PORT",
+    "ROOMS_LIMITS",
+    "DJANGO_SETTINGS_MODULE",
+)
 
 
 @dataclass

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 from argparse import ArgumentParser
+from contextlib import suppress
 from typing import Any
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
@@ -40,10 +41,8 @@ class Command(BaseCommand):
         listener = listen(host, port)
         connections.close_all()  # what the migrations check opened; this thread needs no database again
         self.stdout.write(f"Serving on {address(listener)}, stop with Ctrl-C")
-        try:
+        with suppress(KeyboardInterrupt):  # uvicorn hands the signal on after it has stopped in peace
             serve(configuration(workers=workers, access_log=access_log), listener)
-        except KeyboardInterrupt:
-            pass  # uvicorn hands the signal on after it has stopped in peace
 
 
 def listen(host: str, port: int) -> socket.socket:
