@@ -54,14 +54,13 @@ class LiveConsumer(AsyncConsumer):
         self.call_ended = asyncio.Event()
         code = 1006
         self.task = asyncio.current_task()
-        self.abandoned = False
         metrics.connects.labels(TRANSPORT).inc()
         metrics.connections.labels(TRANSPORT).inc()
         try:
             code = await self.converse()
         except asyncio.CancelledError:
-            if not self.abandoned:
-                raise
+            if self.connection is None or self.connection.closed is None:
+                raise  # else the client took nothing, not even our goodbye, and was given up
         finally:
             metrics.connections.labels(TRANSPORT).dec()
             if self.connection is not None:
@@ -217,7 +216,6 @@ class LiveConsumer(AsyncConsumer):
     def abandon(self) -> None:
         """The client takes nothing, not even the goodbye: stop waiting for its end of the conversation."""
         if self.task is not None:
-            self.abandoned = True
             self.task.cancel()
 
 
