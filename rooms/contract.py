@@ -574,14 +574,15 @@ class Request(msgspec.Struct, frozen=True):
     id: str | None
 
 
-def request(name: str, data: Any, *, room: Any, id: Any) -> Request:
+def request(name: str, data: Any, *, room: Any, id: Any, wire: bool = False) -> Request:
     """Check a command's name, room, id and data.
 
     :param data: plain values as decoded, or the command's Struct.
+    :param wire: it came from a client in a frame, for whom what only REST offers does not exist.
     :raises Refused: ``unknown_name``, ``id_required`` or ``bad_data``.
     """
     kind = COMMANDS.get(name)
-    if kind is None:
+    if kind is None or (wire and not kind.wire):
         raise Refused("unknown_name", "There is no such command.")
     if id is not None and not (isinstance(id, str) and COMMAND_ID.match(id)):
         raise Refused("bad_data", "An id has 1 to 64 characters of A-Z a-z 0-9 _ - - at `$.meta.id`")

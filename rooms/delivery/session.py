@@ -126,7 +126,10 @@ class Session:
             yield Shut(PROTOCOL_ERROR)
             return
         for item in vectors:
-            yield from self._vector(item)
+            for action in self._vector(item):
+                yield action
+                if isinstance(action, Shut):
+                    return
 
     def _frame(self, data: str | bytes | None) -> list[Any]:
         """:raises Refused: ``bad_frame``, ``too_large``; :raises ValueError: too large to be answered."""
@@ -149,7 +152,7 @@ class Session:
             if name.startswith("live."):
                 yield from self._control(name, data, meta, id)
             else:
-                yield Perform(contract.request(name, data, room=meta.get("room"), id=meta.get("id")))
+                yield Perform(contract.request(name, data, room=meta.get("room"), id=meta.get("id"), wire=True))
         except Refused as refused:
             yield Say(error(refused, id))
 
