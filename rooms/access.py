@@ -108,7 +108,7 @@ def rights(standing: Standing, *, public_read: bool) -> frozenset[Right]:
         can = WRITE if Right.MODERATE in can else NOTHING
     if standing.archived:
         can &= READ | {Right.MANAGE}
-    elif standing.read_only and Right.MODERATE not in can:
+    elif standing.read_only and standing.kind == Room.Kind.ROOM and Right.MODERATE not in can:
         can &= READ
     return can
 
