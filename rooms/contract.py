@@ -125,7 +125,6 @@ ERRORS: dict[str, ErrorCode] = {
     "not_joined": ErrorCode(409),
     "conflict": ErrorCode(409),
     "rate_limited": ErrorCode(429, temporary=True),
-    "too_many_connections": ErrorCode(429, temporary=True),
     "too_many_rooms": ErrorCode(429, temporary=True),
     "unavailable": ErrorCode(503, temporary=True),
 }
@@ -175,11 +174,11 @@ class Close(msgspec.Struct, frozen=True):
 
 
 TOO_SLOW = Close(4408, "too slow")
-REPLACED = Close(4412, "the node is being replaced")
 IDLE = Close(4440, "idle")
 PROTOCOL_ERROR = Close(4500, "protocol error")
 UNAUTHENTICATED = Close(4501, "unauthenticated")
 FORBIDDEN = Close(4503, "forbidden")
+BY_CODE = {close.code: close for close in (TOO_SLOW, IDLE, PROTOCOL_ERROR, UNAUTHENTICATED, FORBIDDEN)}
 
 
 # --- objects ---------------------------------------------------------------------------------------------------------
