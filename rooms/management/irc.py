@@ -12,8 +12,8 @@
 Lines end with ``\\n`` and with nothing else: form feeds, carriage returns and U+2028 are text. The time is a wall clock
 of minutes, of 12 hours or of 24; lines without one share the minute of the line before them.
 
-A nick has no space in it (RFC 2812, section 2.3.1). The program that wrote the older logs puts one behind every ``]`` of
-a nick (``<John[1] >``), which is taken out again.
+A nick has no space in it (RFC 2812, section 2.3.1). The program that wrote the older logs puts one behind every ``]``
+of a nick (``<John[1] >``), which is taken out again.
 """
 
 from __future__ import annotations
@@ -123,6 +123,17 @@ def nicks(lines: Sequence[Line]) -> list[str]:
             case _:
                 found[line.nick] = None
     return list(found)
+
+
+def spoken(line: Line) -> tuple[str, str] | None:
+    """Who says what in a chat that has text and nothing else; an action as the log has it, ``* nick text``."""
+    match line:
+        case Said(_, nick, text):
+            return nick, text
+        case Acted(_, nick, text):
+            return nick, f"* {nick} {text}"
+        case _:
+            return None
 
 
 def _parse(line: str) -> Line:

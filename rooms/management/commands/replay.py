@@ -19,6 +19,7 @@ from rooms.contract import SLUG_MAX, SLUG_PATTERN, TEXT_MAX, Refused
 from rooms.management import cast, irc
 from rooms.management.cast import Voice
 from rooms.management.site import NotSaid, Site
+from rooms.models import Room
 
 HELP = """\
 Play an IRC log into a room of a running site, through its public API.
@@ -63,12 +64,15 @@ class Command(BaseCommand):
         if options["limit"] is not None and options["limit"] < 1:
             raise CommandError("--limit is 1 or more.")
         lines = _lines(options["file"])[: options["limit"]]
-        spoken = sum(isinstance(line, irc.Said | irc.Acted) for line in lines)
+        spoken = [speech for line in lines if (speech := irc.spoken(line))]
         if not spoken:
             raise CommandError(f"Nobody says anything in {options['file']}: is it an IRC log?")
+        owner = _owner(options["owner"])
         _reach(Site(options["url"], tenant, room))
-        voices = self._cast(tenant, room, lines, _owner(options["owner"]))
-        progress = Progress(self.stdout, spoken)
+        people = self._cast(cast.place(tenant, room, owner=owner), lines)
+        speakers = list(dict.fromkeys(nick for nick, _ in spoken))
+        voices = dict(zip(speakers, cast.log_in(people[nick] for nick in speakers), strict=True))
+        progress = Progress(self.stdout, len(spoken))
         play = Play(Site(options["url"], tenant, room), voices, progress, speed=options["speed"])
         try:
             asyncio.run(play.perform(lines))
@@ -81,16 +85,14 @@ class Command(BaseCommand):
             cast.log_out(voices.values())
         self.stdout.write(self.style.SUCCESS(play.summary(options["room"])))
 
-    def _cast(self, tenant: str, room: str, lines: Sequence[irc.Line], owner: Any) -> dict[str, Voice]:
-        """The voice of everybody who speaks. Those who only come and go are members too."""
-        place = cast.place(tenant, room, owner=owner)
+    def _cast(self, room: Room, lines: Sequence[irc.Line]) -> dict[str, Any]:
+        """The user of each nick, admitted to the room; those who only come and go, too."""
         people = cast.accounts(irc.nicks(lines))
         try:
-            cast.admit(place, people.values())
+            cast.admit(room, people.values())
         except Refused as refused:
             raise CommandError(refused.detail) from refused
-        speakers = list(dict.fromkeys(line.nick for line in lines if isinstance(line, irc.Said | irc.Acted)))
-        return dict(zip(speakers, cast.log_in(people[nick] for nick in speakers), strict=True))
+        return people
 
 
 class Play:
@@ -118,11 +120,9 @@ class Play:
                 self.most = max(self.most, len(self.here))
 
     async def _act(self, line: irc.Line) -> None:
+        if speech := irc.spoken(line):
+            await self._say(*speech)
         match line:
-            case irc.Said(_, nick, text):
-                await self._say(nick, text)
-            case irc.Acted(_, nick, text):
-                await self._say(nick, f"* {nick} {text}")
             case irc.Joined(nick):
                 self.here.add(nick)
             case irc.Left(nick):
@@ -196,7 +196,8 @@ def _lines(file: Path) -> list[irc.Line]:
         raise CommandError(f"{file} is not UTF-8 at byte {error.start}.") from error
     lines = irc.parse(text)
     for number, line in enumerate(lines, start=1):
-        if isinstance(line, irc.Said | irc.Acted) and (len(line.text) > TEXT_MAX or "\0" in line.text):
+        _, text = irc.spoken(line) or ("", "")
+        if len(text) > TEXT_MAX or "\0" in text:
             raise CommandError(f"Line {number} of {file} cannot be said: U+0000, or above {TEXT_MAX} characters.")
     return lines
 

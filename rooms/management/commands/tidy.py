@@ -15,9 +15,9 @@ from rooms.models import Room
 
 class Command(BaseCommand):
     help = (
-        "Trim every room's log to ROOMS['LOG_EVENTS'] events of the last ROOMS['LOG_DAYS'] days, and forget the answers "
-        "to commands that are older than ROOMS['RESULT_DAYS'] days. Messages stay, and so does the newest value of "
-        "each key. A reader whose place was trimmed away is told to load afresh. Safe while the site runs."
+        "Trim every room's log to ROOMS['LOG_EVENTS'] events of the last ROOMS['LOG_DAYS'] days, and forget the "
+        "answers to commands that are older than ROOMS['RESULT_DAYS'] days. Messages stay, and so does the newest "
+        "value of each key. A reader whose place was trimmed away is told to load afresh. Safe while the site runs."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
