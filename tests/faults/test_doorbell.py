@@ -80,7 +80,9 @@ async def history(hub: Hub, after: int) -> list[Any]:
 async def test_histories_are_the_log_when_the_layer_drops_doubles_and_reorders(people: list[Any], seed: int) -> None:
     layer = FaultyLayer(seed)
     async with nodes(layer, HEALING) as (first, second):
-        listeners = [Listener(hub, user, n) for n, (hub, user) in enumerate([(first, people[0]), (second, people[1])] * 3)]
+        listeners = [
+            Listener(hub, user, n) for n, (hub, user) in enumerate([(first, people[0]), (second, people[1])] * 3)
+        ]
         for listener in listeners:
             await listener.join(ADDRESS)
         start = listeners[0].place_joined
@@ -121,7 +123,9 @@ async def test_without_healing_a_lying_layer_would_lose_events(people: list[Any]
         near, far = Listener(first, people[0]), Listener(second, people[1], 1)
         await near.join(ADDRESS)
         await far.join(ADDRESS)
-        await until(lambda: set(second.doorbell._members) == set(second.rooms))  # what is lost then is the layer's doing
+        await until(
+            lambda: set(second.doorbell._members) == set(second.rooms)
+        )  # what is lost then is the layer's doing
         await talk(first, people, 40)
         truth = await history(first, near.place_joined)
         await near.until(lambda l: l.place >= truth[-1][2]["seq"])
