@@ -25,7 +25,7 @@ def settings_are_known(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 @register
 def database_is_supported(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """rooms.E002: the log needs ``RETURNING``, ``ON CONFLICT`` and real transactions as SQLite and PostgreSQL have them."""
+    """rooms.E002: the log needs transactions and ``ON CONFLICT`` as SQLite and PostgreSQL have them."""
     vendor = connections["default"].vendor
     if vendor in DATABASES:
         return []

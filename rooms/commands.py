@@ -1,7 +1,7 @@
 """Commands: remembered? → grant → effect → answer. The same for a socket, a POST and a REST write.
 
-*Effects once.* An effect's id is claimed by inserting its :class:`CommandResult` in the effect's own transaction, before
-the room locks: whoever sends the same id at the same time waits there and gets the first answer. Many commands go into
+*Effects once.* An effect's id is claimed by inserting its :class:`CommandResult` in the effect's own transaction,
+before the room locks: whoever sends the same id at the same time waits there and gets the first answer. Many commands go into
 one transaction (bulk statements, no savepoint each: 5 to 10 times the throughput); when that fails, nothing of it stays
 and its commands run one by one.
 """
@@ -130,7 +130,7 @@ class _Claims:
 
 
 def _claim(commands: Sequence[Command], batch: log.Batch, outcomes: dict[Command, Outcome]) -> _Claims:
-    """Claim the ids, in order of (id, user) so that two transactions do not deadlock; answer what was answered before."""
+    """Claim the ids, in order of (id, user) so that transactions do not deadlock; answer what was answered before."""
     claims = _Claims({}, {})
     firsts: dict[tuple[str, Any], Command] = {}
     for command in commands:

@@ -44,14 +44,17 @@ class LiveConsumer(AsyncConsumer):
     ends it, the readers are taken out of their feeds: an exception in a handler skips ``websocket.disconnect``.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.connection: Connection | None = None
+        self.calls = 0  # commands under way
+        self.call_ended = asyncio.Event()
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope, self.receive, self.send_message = scope, receive, send
         if (await receive())["type"] != "websocket.connect":
             return
         self.hub = running.start()
-        self.connection: Connection | None = None
-        self.calls = 0  # commands under way
-        self.call_ended = asyncio.Event()
         code = 1006
         self.task = asyncio.current_task()
         metrics.connects.labels(TRANSPORT).inc()

@@ -196,7 +196,7 @@ class Person(msgspec.Struct, frozen=True):
 
 
 class Message(msgspec.Struct, frozen=True):
-    """A chat message. A deleted one has ``deleted`` in place of its text; ``author`` is null when the account is gone."""
+    """A chat message. A deleted one has ``deleted`` in place of its text; without the account there is no author."""
 
     id: str
     author: Person | None

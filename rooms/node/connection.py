@@ -36,8 +36,8 @@ class Connection:
     """
 
     __slots__ = (
-        "__weakref__", "_abandon", "_behind", "_deadline", "_outbox", "_send", "_shut", "_task", "_unsent", "closed", "hub", "id", "session",
-        "transport", "user",
+        "__weakref__", "_abandon", "_behind", "_deadline", "_outbox", "_send", "_shut", "_task", "_unsent", "closed",
+        "hub", "id", "session", "transport", "user",
     )  # fmt: skip
 
     def __init__(

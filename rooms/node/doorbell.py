@@ -1,8 +1,8 @@
 """The channel layer as a doorbell: it is fast and it loses messages.
 
-One message type, ``room.events``, to the group of the room; one member a node. The envelope names its sender and counts,
-so that repeats and a node's own echoes are dropped. Whatever goes wrong here costs time and never an event: sequence
-numbers show it and the log mends it.
+One message type, ``room.events``, to the group of the room; one member a node. The envelope names its sender and
+counts, so that repeats and a node's own echoes are dropped. Whatever goes wrong here costs time and never an event:
+sequence numbers show it and the log mends it.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ async def talk(speaker: Live, start: int, lines: int) -> None:
         assert name == "live.ok", answer
 
 
-async def test_rooms_stay_live_on_every_node_while_valkey_is_gone_and_after_it_came_back(
+async def test_rooms_stay_live_on_every_node_without_valkey_and_after_it_came_back(
     site: Site, alice: httpx.Client
 ) -> None:
     speakers = [await Live.open(node.ws_url, alice) for node in site.nodes]

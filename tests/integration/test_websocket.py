@@ -318,7 +318,7 @@ async def test_the_fifth_broken_frame_in_a_minute_closes(connect: Connect, alice
 async def test_a_frame_above_twice_the_limit_closes_and_nobody_else_notices(
     connect: Connect, alice: httpx.Client, bob: httpx.Client, size: int, codes: set[int]
 ) -> None:
-    """uvicorn closes it with 1009, we do with 4500 on daphne, which drops what is above its own limit without a word."""
+    """uvicorn closes it with 1009, we with 4500 on daphne, which drops what is above its own limit without a word."""
     live, other = await connect(alice), await connect(bob)
     await other.join(GENERAL)
     with suppress(websockets.ConnectionClosed):  # it may close before it has read all
