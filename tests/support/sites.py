@@ -23,7 +23,7 @@ from tests.support.backends import Backend
 from tests.support.servers import free_port, valkey
 
 ROOT = Path(__file__).resolve().parents[2]
-START = 30.0  # seconds that a node may take to answer
+START = 60.0  # seconds that a node may take to answer
 STOP = 15.0  # seconds that it may take to stop; `serve` gives requests under way 10
 
 
@@ -148,6 +148,7 @@ class Sites:
         *,
         nodes: int = 1,
         server: str = "uvicorn",
+        workers: int = 1,
         layer: str | None = None,
         settings: str = "tests.settings",
         env: Mapping[str, str] | None = None,
@@ -155,6 +156,7 @@ class Sites:
         """A site with an empty, migrated database, until the block ends.
 
         :param server: ``uvicorn`` (``manage.py serve``) or ``daphne``.
+        :param workers: processes of each uvicorn, behind one port.
         :param layer: ``memory`` or ``valkey``; by itself, Valkey for several nodes and on the servers' backend.
         :param settings: the site with the tests' host app; or ``realtime_project.settings``.
         :param env: environment variables beside those of the tests.
@@ -173,7 +175,7 @@ class Sites:
             environment.update(env or {})
             for number in range(nodes):
                 port = free_port()
-                node = Node(_command(server, port), port, environment, folder / f"node-{number}.log")
+                node = Node(_command(server, port, workers), port, environment, folder / f"node-{number}.log")
                 site.nodes.append(node)
                 stack.callback(_stop, node)
                 node.start()
@@ -211,9 +213,9 @@ def _environment(settings: str, database_url: str) -> dict[str, str]:
     return env
 
 
-def _command(server: str, port: int) -> list[str]:
+def _command(server: str, port: int, workers: int) -> list[str]:
     if server == "uvicorn":
-        return ["manage.py", "serve", "--port", str(port)]
+        return ["manage.py", "serve", "--port", str(port), "--workers", str(workers)]
     return ["-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "realtime_project.asgi:application"]
 
 

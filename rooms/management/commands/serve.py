@@ -12,7 +12,7 @@ from typing import Any
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connections
+from django.db import OperationalError, connections
 from uvicorn import Config, Server
 from uvicorn.supervisors import Multiprocess
 
@@ -23,7 +23,6 @@ GRACE = 10  # seconds that requests under way may take when the server stops; wi
 
 class Command(BaseCommand):
     help = "Serves the site: pages, REST and live rooms."
-    requires_migrations_checks = True
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
@@ -39,10 +38,19 @@ class Command(BaseCommand):
         if workers > 1 and isinstance(get_channel_layer(config().layer), InMemoryChannelLayer):
             raise CommandError("The in-memory channel layer reaches one process only. For --workers set REDIS_URL.")
         listener = listen(host, port)
-        connections.close_all()  # what the migrations check opened; this thread needs no database again
+        self._look_at_database()
         self.stdout.write(f"Serving on {address(listener)}, stop with Ctrl-C")
         with suppress(KeyboardInterrupt):  # uvicorn hands the signal on after it has stopped in peace
             serve(configuration(workers=workers, access_log=access_log), listener)
+
+    def _look_at_database(self) -> None:
+        """Tells of migrations to apply. Without a database there is no start: whoever supervises us tries again."""
+        try:
+            self.check_migrations()
+        except OperationalError as error:
+            raise CommandError(f"The database does not answer: {error}") from error
+        finally:
+            connections.close_all()  # this thread needs it no more
 
 
 def listen(host: str, port: int) -> socket.socket:

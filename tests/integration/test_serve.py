@@ -1,0 +1,102 @@
+"""`manage.py serve`: what an operator sees of it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.sites import ROOT, Site
+
+LiveSite = Callable[..., Site]
+
+
+def get(url: str) -> tuple[int, dict[str, str], bytes]:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.read()
+
+
+def serve(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """For what must not start."""
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "realtime_project.settings", "REDIS_URL": "", **env}
+    command = [sys.executable, "manage.py", "serve", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=30)
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "daphne"])
+def test_it_serves_pages_and_health(live_site: LiveSite, server: str) -> None:
+    site = live_site(server=server)
+    status, headers, body = get(f"{site.url}/healthz")
+    assert (status, json.loads(body)) == (200, {"status": "ok"})
+    assert get(f"{site.url}/readyz")[0] == 200
+    assert "default-src 'self'" in headers["content-security-policy"]
+
+
+def test_static_files_need_no_collectstatic(live_site: LiveSite) -> None:
+    site = live_site(settings="realtime_project.settings")
+    status, headers, body = get(f"{site.url}/static/admin/css/base.css")
+    assert status == 200
+    assert headers["content-type"].startswith("text/css")
+    assert len(body) == int(headers["content-length"])
+    assert "Warning" not in site.nodes[0].tail()
+
+
+def test_it_says_where_and_stops_in_peace(live_site: LiveSite) -> None:
+    node = live_site().nodes[0]
+    assert f"Serving on {node.url}" in node.tail()
+    get(f"{node.url}/healthz")
+    assert node.stop() == -signal.SIGTERM  # uvicorn stops, then hands the signal on
+    assert "Application shutdown complete" in node.tail()
+    assert "GET /healthz" not in node.tail()  # no access log unless it is asked for
+    assert "Traceback" not in node.tail()
+
+
+def test_two_nodes_share_a_site(live_site: LiveSite) -> None:
+    site = live_site(nodes=2)
+    site.manage("seed_demo")
+    for node in site.nodes:
+        assert get(f"{node.url}/readyz")[0] == 200
+    site.kill(1)
+    site.restart(1)
+    assert get(f"{site.nodes[1].url}/healthz")[0] == 200
+
+
+def test_a_busy_port_is_a_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        done = serve("--port", str(port))
+    assert done.returncode == 1
+    assert f"CommandError: Port {port} on 127.0.0.1 is in use." in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Started server process" not in done.stderr
+
+
+def test_a_port_that_is_none_is_a_sentence() -> None:
+    done = serve("--port", "81234")
+    assert done.returncode == 1
+    assert "CommandError: 81234 is no port" in done.stderr
+
+
+def test_workers_need_a_layer_that_reaches_them() -> None:
+    done = serve("--workers", "2")
+    assert done.returncode == 1
+    assert "For --workers set REDIS_URL" in done.stderr
+
+
+def test_a_database_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+    done = serve("--port", "0", DATABASE_URL=f"sqlite:///{tmp_path}/nowhere/site.sqlite3")
+    assert done.returncode == 1
+    assert "CommandError: The database does not answer: unable to open database file" in done.stderr
+
+
+def test_workers_serve_on_one_port(live_site: LiveSite) -> None:
+    node = live_site(layer="valkey", workers=2).nodes[0]
+    assert {get(f"{node.url}/healthz")[0] for _ in range(8)} == {200}
+    assert node.tail(200).count("Started server process") == 2
+    assert "GET /healthz" not in node.tail(200)
