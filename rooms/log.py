@@ -48,8 +48,7 @@ class _Log:
 
 @dataclass(slots=True)
 class _Mark:
-    written: int
-    rows: int
+    rows: int  # ever, and so are the events
     events: int
     heads: dict[UUID, int]
     entries: dict[UUID, int]
@@ -69,7 +68,7 @@ class Batch:
         self._rows: list[models.Model] = []
         self._events: list[Event] = []
         self._entries: dict[UUID, list[Entry]] = {}
-        self._final = 0  # steps that cannot be taken back
+        self._flushed_rows = self._flushed_events = 0
         self._moved: set[UUID] = set()  # rooms whose head a batch within this one may have moved, if it was not undone
         self.depth = len(connection.savepoint_ids)  # of atomic() blocks
         self.broken = False
@@ -78,7 +77,7 @@ class Batch:
     def lock(self, rooms: Collection[UUID], *, skip_locked: bool = False) -> dict[UUID, Room]:
         """Take the row locks of these rooms' logs, in the order of their ids so that two transactions do not deadlock.
 
-        Gives each room that exists, with its tenant; with ``skip_locked``, without those that another transaction holds.
+        Gives each room that exists, with its tenant; with ``skip_locked``, not those that another transaction holds.
         """
         missing = [room for room in rooms if room not in self._logs or room in self._moved]
         if missing:
@@ -122,8 +121,6 @@ class Batch:
         self.lock([room.pk])
         log = self._logs[room.pk]
         log.head += 1
-        if key is not None:
-            self._supersede(room.pk, name, key)
         self._events.append(
             Event(
                 log_id=room.pk,
@@ -156,24 +153,25 @@ class Batch:
         """Write what waits. Needed before a query that must see it; done at the end by itself."""
         if not self._rows and not self._events:
             return
-        self._final += 1
+        events = self._newest_by_key()
         if self._moved:
-            self._yield_keys()
             self.lock(list(self._moved))
         by_model: dict[type[models.Model], list[models.Model]] = {}
         for row in self._rows:
             by_model.setdefault(type(row), []).append(row)
         for model, rows in by_model.items():
             model._default_manager.bulk_create(rows)
-        keyed = [Q(log=e.log_id, name=e.name, key=e.key) for e in self._events if e.key is not None]
+        keyed = [Q(log=e.log_id, name=e.name, key=e.key) for e in events if e.key is not None]
         for start in range(0, len(keyed), CHUNK):
             superseded = Event.objects.filter(reduce(or_, keyed[start : start + CHUNK]))
             superseded._raw_delete(superseded.db)  # nothing refers to an event
-        Event.objects.bulk_create(self._events)
+        Event.objects.bulk_create(events)
         for room, log in self._logs.items():
             if log.head != self._written[room]:
                 RoomLog.objects.filter(room=room).update(head=log.head)
                 self._written[room] = log.head
+        self._flushed_rows += len(self._rows)
+        self._flushed_events += len(self._events)
         self._rows, self._events = [], []
 
     def step_aside(self) -> None:
@@ -191,38 +189,32 @@ class Batch:
 
     def mark(self) -> _Mark:
         return _Mark(
-            self._final,
-            len(self._rows),
-            len(self._events),
+            self._flushed_rows + len(self._rows),
+            self._flushed_events + len(self._events),
             {room: log.head for room, log in self._logs.items()},
             {room: len(entries) for room, entries in self._entries.items()},
         )
 
     def back_to(self, mark: _Mark) -> None:
         """Take back what came since the mark; where some of it is written already, the batch is broken."""
-        if self._final != mark.written:
+        rows, events = mark.rows - self._flushed_rows, mark.events - self._flushed_events
+        if rows < 0 or events < 0:
             self.broken = True
             return
-        del self._rows[mark.rows :], self._events[mark.events :]
+        del self._rows[rows:], self._events[events:]
         for room, log in self._logs.items():
             log.head = mark.heads.get(room, self._written[room])
         for room, entries in self._entries.items():
             del entries[mark.entries.get(room, 0) :]
 
-    def _supersede(self, room: UUID, name: str, key: str) -> None:
-        """A newer value of a key within one batch: the older one is never written."""
-        rest = [event for event in self._events if (event.log_id, event.name, event.key) != (room, name, key)]
-        if len(rest) != len(self._events):
-            self._events = rest
-            self._final += 1
-
-    def _yield_keys(self) -> None:
-        """A value that a batch within this one has replaced already is not written."""
-        newest = {
-            (event.log_id, event.name, event.key): event.seq
-            for event in Event.objects.filter(log__in=self._moved, key__isnull=False)
-        }
-        self._events = [e for e in self._events if e.key is None or newest.get((e.log_id, e.name, e.key), 0) < e.seq]
+    def _newest_by_key(self) -> list[Event]:
+        """What waits, without values that were replaced within this batch, or in one inside it that wrote before."""
+        newest = {(e.log_id, e.name, e.key): e.seq for e in self._events if e.key is not None}
+        if newest and self._moved:
+            for event in Event.objects.filter(log__in=self._moved, key__isnull=False):
+                place = event.log_id, event.name, event.key
+                newest[place] = max(event.seq, newest.get(place, 0))
+        return [e for e in self._events if e.key is None or newest[e.log_id, e.name, e.key] == e.seq]
 
     def _note(self, room: UUID, entry: Entry) -> None:
         self._entries.setdefault(room, []).append(entry)
@@ -314,7 +306,7 @@ def _checked(kind: EventType, data: Any, key: str | None) -> tuple[bytes, str | 
     if data is None:
         if kind.policy is not Policy.LATEST or key is None:
             raise ValueError(f"{kind.name}: null data removes a key of a latest event, and names it")
-        return NULL.encode(), key
+        return NULL.encode(), _checked_key(kind, key)
     try:
         struct = msgspec.convert(data, kind.data) if isinstance(data, dict) else data
         text = encode(struct)
@@ -324,10 +316,13 @@ def _checked(kind: EventType, data: Any, key: str | None) -> tuple[bytes, str | 
         raise ValueError(f"{kind.name}: {error}") from error
     if contract.holds_nul(text):
         raise ValueError(f"{kind.name}: U+0000 cannot be stored")
-    key = kind.key(struct) if kind.key else None
-    if key is not None and len(key) > KEY_MAX:
-        raise ValueError(f"{kind.name}: a key has at most {KEY_MAX} characters")
-    return text, key
+    return text, _checked_key(kind, kind.key(struct)) if kind.key else None
+
+
+def _checked_key(kind: EventType, key: str) -> str:
+    if len(key) > KEY_MAX or "\0" in key:
+        raise ValueError(f"{kind.name}: a key has at most {KEY_MAX} characters, and not U+0000")
+    return key
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
