@@ -30,13 +30,14 @@ STOP = 15.0  # seconds that it may take to stop; `serve` gives requests under wa
 class Node:
     """One server process of a site. It keeps its port and its log when it is started again."""
 
-    def __init__(self, command: list[str], port: int, env: Mapping[str, str], log: Path) -> None:
+    def __init__(self, command: list[str], port: int, env: Mapping[str, str], log: Path, cwd: Path = ROOT) -> None:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.ws_url = f"ws://127.0.0.1:{port}/live/ws"
         self.log = log
         self._command = [sys.executable, *command]
         self._env = env
+        self._cwd = cwd
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -49,7 +50,7 @@ class Node:
         assert self._process is None, "the node runs already"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command, cwd=ROOT, env=self._env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self._command, cwd=self._cwd, env=self._env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         deadline = time.monotonic() + START
         while not self._answers():
@@ -121,10 +122,10 @@ class Site:
         self.nodes[node].start()
 
 
-def manage(env: Mapping[str, str], *arguments: str, timeout: float = 120) -> str:
+def manage(env: Mapping[str, str], *arguments: str, timeout: float = 120, cwd: Path = ROOT) -> str:
     done = subprocess.run(
         [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
+        cwd=cwd,
         env=env,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -98,3 +99,10 @@ def test_the_layer_is_in_memory_until_redis_is_named() -> None:
     layer = read(DEBUG="1", REDIS_URL="redis://a:6379/0, redis://b:6379/0")["CHANNEL_LAYERS"]["default"]
     assert layer["BACKEND"] == "channels_redis.pubsub.RedisPubSubChannelLayer"
     assert layer["CONFIG"]["hosts"] == ["redis://a:6379/0", "redis://b:6379/0"]
+
+
+def test_the_readme_lists_what_the_environment_may_say() -> None:
+    read_by_code = set()
+    for path in ("realtime_project/settings.py", "rooms/management/commands/serve.py"):
+        read_by_code |= set(re.findall(r"""(?:_flag|_list|environ\.get)\("([A-Z_]+)\"""", (ROOT / path).read_text()))
+    assert set(re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE)) == read_by_code
