@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
 
 from rooms import log
 from rooms.models import Room
@@ -46,10 +46,12 @@ async def apublish(
     key: str | None = None,
 ) -> int | None:
     """:func:`publish` for async code, on Django's thread for sync code; always a transaction of its own there."""
-    return await sync_to_async(publish, thread_sensitive=True)(room, name, data, by=by, key=key)
+    return await database_sync_to_async(publish, thread_sensitive=True)(room, name, data, by=by, key=key)
 
 
 def _find(address: str) -> Room:
     tenant, _, slug = address.partition("/")
+    if "\0" in address:  # PostgreSQL would say so in another way
+        raise Room.DoesNotExist
     rooms = Room.objects.select_related("tenant").exclude(kind=Room.Kind.ME)
     return rooms.get(tenant__slug=tenant, slug=slug)

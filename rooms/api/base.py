@@ -99,8 +99,8 @@ class View(APIView):
     def page(self, struct: type[msgspec.Struct], rows: Any, cursor: str | None = None) -> Response:
         """One page of rows, shown as this Struct."""
         pages = self.pagination_class()
-        results = [shown(struct, row) for row in pages.paginate_queryset(rows, self.request, view=self) or []]
-        response = pages.get_paginated_response(results)
+        found: list[Any] = pages.paginate_queryset(rows, self.request, view=self) or []
+        response = pages.get_paginated_response([shown(struct, row) for row in found])
         if cursor is not None:
             response["Live-Cursor"] = cursor
         return response
@@ -137,7 +137,8 @@ class View(APIView):
     def changed(self, show: Callable[[], Response], status: int = 200) -> Response:
         """The object as it is after a write, or after the repeat of one.
 
-        A repeat may come when the object is gone, or out of the user's sight: it was done, and there is nothing to show.
+        A repeat may come when the object is gone, or out of the user's sight: it was done, and there is nothing to
+        show.
         """
         try:
             response = show()

@@ -58,8 +58,10 @@ def refusal(error: Exception) -> Refused | None:
         case PermissionDenied():
             return Refused("forbidden", "You may not do this here.")
         case exceptions.Throttled():
-            wait = None if error.wait is None else round(error.wait * 1000)
-            return Refused("rate_limited", "Too many requests.", retry_after_ms=wait)
+            wait: float | None = error.wait  # type: ignore[attr-defined]  # the stubs forget it
+            return Refused(
+                "rate_limited", "Too many requests.", retry_after_ms=None if wait is None else round(wait * 1000)
+            )
         case RequestDataTooBig():
             return Refused("too_large", "The body is too large.")
         case SuspiciousOperation() | BadRequest() | MultiPartParserError() | UnreadablePostError():

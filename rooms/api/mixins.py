@@ -14,7 +14,7 @@ from rooms.publishing import publish
 
 
 class PublishesChanges:
-    """Put it before ``ModelViewSet``: ``<resource>.created``, ``.updated`` and ``.deleted``, in the change's transaction.
+    """Before ``ModelViewSet``: publishes ``<resource>.created``, ``.updated``, ``.deleted`` with the change.
 
     ::
 
@@ -33,9 +33,9 @@ class PublishesChanges:
             def get_room(self, instance):
                 return f"{instance.tenant.slug}/kitchen"
 
-    A change that fails or is rolled back is told to nobody, and a change whose event is refused does not happen. Who may
-    read the room sees the event: its Struct holds what they all may see. An object that moves to another room is deleted
-    in the one and created in the other.
+    All three events are declared. A change that fails or is rolled back is told to nobody, and a change whose event is
+    refused does not happen. Who may read the room sees the event: its Struct holds what they all may see. An object
+    that moves to another room is deleted in the one and created in the other.
     """
 
     resource: str

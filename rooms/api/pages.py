@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from rest_framework.pagination import Cursor, CursorPagination
@@ -59,7 +58,7 @@ class Pages(CursorPagination):
             match = None
         if match is None or not self.place.fullmatch(match["place"]):
             raise Refused("bad_data", "This cursor is not from one of our links - at `cursor`")
-        return Cursor(0, match["reverse"] is not None, match["place"])
+        return _cursor(match["place"], reverse=match["reverse"] is not None)
 
 
 class NewestFirst(Pages):
@@ -73,7 +72,7 @@ class BySlug(Pages):
     place = re.compile(SLUG_PATTERN, re.ASCII)
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
-        rows: Sequence[Any] = sorted(queryset, key=lambda row: row.slug)  # a database may sort by a locale
+        rows: list[Any] = sorted(queryset, key=lambda row: row.slug)  # a database may sort by a locale
         self.base_url = request.build_absolute_uri()
         size, cursor = self.get_page_size(request), self.decode_cursor(request)
         start, end = 0, size
@@ -84,13 +83,17 @@ class BySlug(Pages):
             else:
                 start = sum(row.slug <= cursor.position for row in rows)
                 end = start + size
-        self.page = rows[start:end]
-        self.has_previous = bool(self.page) and start > 0
-        self.has_next = bool(self.page) and end < len(rows)
-        return list(self.page)
+        page = self.page = rows[start:end]
+        self.has_previous = bool(page) and start > 0
+        self.has_next = bool(page) and end < len(rows)
+        return page
 
     def get_next_link(self) -> str | None:
-        return self.encode_cursor(Cursor(0, False, self.page[-1].slug)) if self.has_next else None
+        return self.encode_cursor(_cursor(self.page[-1].slug)) if self.page and self.has_next else None
 
     def get_previous_link(self) -> str | None:
-        return self.encode_cursor(Cursor(0, True, self.page[0].slug)) if self.has_previous else None
+        return self.encode_cursor(_cursor(self.page[0].slug, reverse=True)) if self.page and self.has_previous else None
+
+
+def _cursor(place: str, *, reverse: bool = False) -> Cursor:
+    return Cursor(offset=0, reverse=reverse, position=place)  # type: ignore[arg-type]  # the stubs hold it for an int

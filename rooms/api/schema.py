@@ -1,4 +1,7 @@
-"""OpenAPI from the Structs, for drf-spectacular. Needs ``OAS_VERSION`` 3.1: what msgspec makes is JSON Schema 2020-12."""
+"""OpenAPI from the Structs, for drf-spectacular.
+
+Needs ``OAS_VERSION`` 3.1: what msgspec makes is JSON Schema 2020-12.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ REFERENCE = "#/components/schemas/{name}"
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-class Schema(AutoSchema):  # type: ignore[no-untyped-call]
+class Schema(AutoSchema):
     """Of the views of rooms, whatever ``DEFAULT_SCHEMA_CLASS`` is."""
 
     def _get_serializer_name(self, serializer: Any, direction: Any, bypass_extensions: bool = False) -> Any:
@@ -45,13 +48,9 @@ class StructExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped-ca
         _, components = msgspec.json.schema_components([self.target.struct], ref_template=REFERENCE)
         components = json.loads(json.dumps(components), object_hook=_portable)
         for other in components.keys() - {name}:
+            identity = ComponentIdentity(f"struct {other}")  # type: ignore[no-untyped-call]
             auto_schema.registry.register_on_missing(
-                ResolvedComponent(
-                    other,
-                    ResolvedComponent.SCHEMA,
-                    components[other],
-                    ComponentIdentity(f"struct {other}"),
-                )
+                ResolvedComponent(other, "schemas", components[other], identity)  # type: ignore[no-untyped-call]
             )
         return components[name]
 

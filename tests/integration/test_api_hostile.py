@@ -14,7 +14,7 @@ from rooms import access, models
 from rooms.api.errors import exception_handler
 from rooms.api.views import Room
 from rooms.contract import ERRORS, Error
-from tests.integration.conftest import Rest
+from tests.support.world import Rest
 
 ACME = "tenants/acme/"
 GENERAL = f"{ACME}rooms/general/"
@@ -92,7 +92,8 @@ def test_a_body_that_is_not_of_the_shape_is_bad_data(world, method, path):
 def test_a_body_is_as_large_as_a_frame_and_no_larger(world, settings):
     settings.ROOMS = {**settings.ROOMS, "MAX_FRAME_BYTES": 1000}
     fits = b'{"text": "x"' + b" " * (1000 - 13) + b"}"
-    assert len(fits) == 1000 and send(world.bob, fits).status_code == 201
+    assert len(fits) == 1000
+    assert send(world.bob, fits).status_code == 201
     for size in (1, 100_000, 10_000_000):
         assert error(send(world.bob, fits + b" " * size)).code == "too_large"
     assert error(send(world.bob, b"x" * 10_000_000, kind="application/x-www-form-urlencoded")).code == "bad_data"

@@ -1,4 +1,4 @@
-"""carol of globex detects nothing of acme: what is forbidden to know is answered as what is not there, byte for byte."""
+"""carol of globex detects nothing of acme: forbidden to know is answered as not there, byte for byte."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def ids(world) -> dict[str, str]:
 def test_a_tenant_of_others_is_as_one_that_is_not_there(world, ids, rest):
     rest = rest.format(**ids)
     statuses = same(world.carol, f"tenants/acme/{rest}", f"tenants/nope/{rest}")
-    assert 404 in statuses and statuses <= {400, 404, 405}
+    assert 404 in statuses
+    assert statuses <= {400, 404, 405}
 
 
 @pytest.mark.parametrize("rest", ROOM)
@@ -64,14 +65,16 @@ def test_a_room_of_others_is_as_one_that_is_not_there(world, ids, rest):
     rest = rest.format(**ids)
     for absent in (f"tenants/acme/rooms/nope/{rest}", f"tenants/nope/rooms/general/{rest}"):
         statuses = same(world.carol, f"tenants/acme/rooms/general/{rest}", absent)
-        assert 404 in statuses and statuses <= {400, 404, 405}
+        assert 404 in statuses
+        assert statuses <= {400, 404, 405}
 
 
 @pytest.mark.parametrize("slug", ["lobby", "board", "~all", "~me", "general~mods"])
 def test_and_so_is_every_kind_of_room(world, ids, slug):
     for rest in ("", "messages/", "events/"):
         statuses = same(world.carol, f"tenants/acme/rooms/{slug}/{rest}", f"tenants/acme/rooms/nope/{rest}")
-        assert 404 in statuses and statuses <= {400, 404, 405}
+        assert 404 in statuses
+        assert statuses <= {400, 404, 405}
 
 
 @pytest.mark.parametrize(("name", "slug"), [("erin", "board"), ("bob", "general~mods")])

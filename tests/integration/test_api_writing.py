@@ -259,7 +259,8 @@ def test_a_write_that_fails_changes_nothing_and_announces_nothing(make_world, an
     assert {room.address: room.log.head for room in models.Room.objects.select_related("tenant", "log")} == before
     assert not models.Message.objects.exists()
     assert not models.CommandResult.objects.exists()
-    assert world.erin.get(GENERAL).status_code == 200 and world.erin.get(BOARD).status_code == 404
+    assert world.erin.get(GENERAL).status_code == 200
+    assert world.erin.get(BOARD).status_code == 404
 
 
 @pytest.mark.django_db(transaction=True)
