@@ -1,9 +1,9 @@
 """Commands: remembered? → grant → effect → answer. The same for a socket, a POST and a REST write.
 
 *Effects once.* An effect's id is claimed by inserting its :class:`CommandResult` in the effect's own transaction,
-before the room locks: whoever sends the same id at the same time waits there and gets the first answer. Many commands go into
-one transaction (bulk statements, no savepoint each: 5 to 10 times the throughput); when that fails, nothing of it stays
-and its commands run one by one.
+before the room locks: whoever sends the same id at the same time waits there and gets the first answer. Many commands
+go into one transaction (bulk statements, no savepoint each: 5 to 10 times the throughput); when that fails, nothing of
+it stays and its commands run one by one.
 """
 
 from __future__ import annotations

@@ -209,6 +209,7 @@ class Batch:
 
     def _newest_by_key(self) -> list[Event]:
         """What waits, without values that were replaced within this batch, or in one inside it that wrote before."""
+        newest: dict[tuple[UUID, str, str | None], int]
         newest = {(e.log_id, e.name, e.key): e.seq for e in self._events if e.key is not None}
         if newest and self._moved:
             for event in Event.objects.filter(log__in=self._moved, key__isnull=False):
