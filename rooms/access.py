@@ -56,6 +56,7 @@ BY_PART: dict[Part, frozenset[Right]] = {
     Part.BANNED: NOTHING,
 }
 
+CHUNK = 1_000  # asks in one statement: four parameters each, and SQLite takes 32,766
 Ask = tuple[Any, str]  # (the user's primary key, or None for nobody; the room's address)
 
 
@@ -114,13 +115,18 @@ def rights(standing: Standing, *, public_read: bool) -> frozenset[Right]:
 
 
 def authorize_many(asks: Iterable[Ask]) -> dict[Ask, Grant]:
-    """What each (user, address) may do, in one query; an ask without an answer has no such room.
+    """What each (user, address) may do, in one query (of 1,000 asks); an ask without an answer has no such room.
 
     Refusal and absence cost the same statement.
     """
-    asks = list(dict.fromkeys(asks))
-    if not asks:
-        return {}
+    every = list(dict.fromkeys(asks))
+    grants: dict[Ask, Grant] = {}
+    for start in range(0, len(every), CHUNK):
+        grants |= _authorize(every[start : start + CHUNK])
+    return grants
+
+
+def _authorize(asks: Sequence[Ask]) -> dict[Ask, Grant]:
     public_read = config().public_read
     grants = {}
     for number, room, archived, standing in _look_up(asks):

@@ -141,6 +141,12 @@ class Batch:
         self.lock([room.pk])
         return self._logs[room.pk].head
 
+    def log(self, room: Room) -> RoomLog:
+        """The room's log as it stands in this batch, to be shown and not saved."""
+        self.lock([room.pk])
+        held = self._logs[room.pk]
+        return RoomLog(room=room, epoch=held.epoch, head=held.head)
+
     def redact(self, room: Room, seqs: Collection[int], change: Callable[[Any], Any]) -> None:
         """Rewrite the data of earlier events in place; their seqs stay. Append an event that ``redacts`` them after."""
         self.lock([room.pk])

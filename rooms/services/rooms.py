@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 
 from rooms import contract, log
 from rooms.contract import Call, Part, Refused, Right, Visibility, command
-from rooms.models import Participant, Room, RoomLog, Tenant
+from rooms.models import Participant, Room, Tenant
 
 
 def create(
@@ -45,7 +45,7 @@ def create(
         )
         mods.save(force_insert=True)
         log.create([room, mods])
-        _tell(batch, "room.created", room, by)
+        tell(batch, "room.created", room, by)
         if by is not None:
             part = Participant.objects.create(room=room, user=by, role=Part.MODERATOR)
             batch.append(room, "member.added", contract.Member.from_row(part), by=by.pk)
@@ -74,7 +74,7 @@ def update(
         if changed:
             room.save(update_fields=changed)
             gone = "archived" in changed and room.archived
-            _tell(batch, "room.archived" if gone else "room.updated", room, by)
+            tell(batch, "room.archived" if gone else "room.updated", room, by)
         return room
 
 
@@ -103,10 +103,13 @@ def _update(call: Call, data: contract.UpdateRoom) -> contract.Logged:
         return contract.Logged(batch.head(call.room))
 
 
-def _tell(batch: log.Batch, name: str, room: Room, by: Any) -> None:
-    places = [room] if room.visibility == Visibility.PRIVATE else [room, everybody(room.tenant)]
+def tell(batch: log.Batch, name: str, room: Room, by: Any) -> None:
+    """Say that a room is as it now is, where that may be known."""
+    places = [room]
+    if room.kind == Room.Kind.ROOM and room.visibility != Visibility.PRIVATE:
+        places.append(everybody(room.tenant))
     batch.lock([place.pk for place in places])
-    room.log = RoomLog.objects.get(room=room)
+    room.log = batch.log(room)
     shown = contract.RoomEvent.from_row(room)
     for place in places:
         batch.append(place, name, shown, by=None if by is None else by.pk)

@@ -7,7 +7,7 @@ from typing import Any
 from rooms import contract, log
 from rooms.contract import Call, Right, Role, Visibility, command
 from rooms.models import Room, Tenant
-from rooms.services import members
+from rooms.services import members, rooms
 
 
 def create(slug: str, *, name: str, owner: Any = None) -> Tenant:
@@ -23,17 +23,23 @@ def create(slug: str, *, name: str, owner: Any = None) -> Tenant:
         return tenant
 
 
-def update(tenant: Tenant, *, name: str | None = None, active: bool | None = None) -> Tenant:
-    """Rename, suspend or reopen a tenant."""
-    given = {"name": name, "active": active}
-    changed = [field for field, value in given.items() if value is not None and value != getattr(tenant, field)]
-    for field in changed:
-        setattr(tenant, field, given[field])
-    if changed:
-        tenant.save(update_fields=changed)
-    return tenant
+def update(tenant: Tenant, *, name: str | None = None, active: bool | None = None, by: Any = None) -> Tenant:
+    """Rename, suspend or reopen a tenant. ``~all`` bears its name, and tells of a new one as ``room.updated``."""
+    with log.batch() as batch:
+        everybody = rooms.everybody(tenant)
+        batch.lock([everybody.pk])
+        tenant = Tenant.objects.get(pk=tenant.pk)
+        if active is not None and active != tenant.active:
+            tenant.active = active
+            tenant.save(update_fields=["active"])
+        if name is not None and name != tenant.name:
+            tenant.name = everybody.name = name
+            tenant.save(update_fields=["name"])
+            everybody.save(update_fields=["name"])
+            rooms.tell(batch, "room.updated", everybody, by)
+        return tenant
 
 
 @command("tenant.update", contract.UpdateTenant, right=Right.MANAGE, wire=False)
 def _update(call: Call, data: contract.UpdateTenant) -> None:
-    update(call.room.tenant, name=data.name)
+    update(call.room.tenant, name=data.name, by=call.user)

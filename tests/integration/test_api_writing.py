@@ -171,6 +171,8 @@ def test_a_tenant_is_renamed_by_those_who_manage_it(world):
         "slug": "acme", "name": "Acme & Sons", "role": "admin",
     }  # fmt: skip
     assert refused(world.bob.patch(ACME, {"name": "Bob's"})) == (403, "forbidden")
+    name, data, _ = world.ann.get(f"{ACME}rooms/~all/events/?limit=1000").json()["events"][-1]
+    assert (name, data["slug"], data["name"]) == ("room.updated", "~all", "Acme & Sons")
 
 
 # --- state + events = fresh state ------------------------------------------------------------------------------------
