@@ -22,6 +22,7 @@ room reads and writes.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -112,6 +113,23 @@ def rights(standing: Standing, *, public_read: bool) -> frozenset[Right]:
     elif standing.read_only and standing.kind == Room.Kind.ROOM and Right.MODERATE not in can:
         can &= READ
     return can
+
+
+class _Changes(threading.local):
+    count = 0
+
+
+_changes = _Changes()
+
+
+def changed() -> None:
+    """What the gate rests on was changed on this thread: grants that a transaction holds are to be asked for again."""
+    _changes.count += 1
+
+
+def changes() -> int:
+    """How often it was."""
+    return _changes.count
 
 
 def authorize_many(asks: Iterable[Ask]) -> dict[Ask, Grant]:

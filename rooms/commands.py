@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
+from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.db import InterfaceError, OperationalError, connection
@@ -21,7 +22,7 @@ from rooms import access, contract, log, metrics
 from rooms.conf import config
 from rooms.contract import Call, Refused, Request, not_found
 from rooms.delivery.frames import encode
-from rooms.models import CommandResult
+from rooms.models import CommandResult, Room
 
 logger = logging.getLogger(__name__)
 
@@ -91,8 +92,9 @@ def _persist(commands: Sequence[Command], skip_locked: bool) -> list[Outcome]:
             if state in (DEADLOCK, SERIALIZATION) and attempt < ATTEMPTS - 1:
                 metrics.transaction_retries.inc()
                 continue
-            if state == LOCK_TIMEOUT and len(commands) > 1:
-                break
+            rooms = {command.request.room for command in commands}
+            if state == LOCK_TIMEOUT and len(commands) > 1 and (skip_locked or len(rooms) > 1):
+                break  # else they all waited for the same, and need not do so again one after the other
             logger.warning("%d commands could not be committed: %s", len(commands), error)
             return [Refused("unavailable", "The database cannot take this now.")] * len(commands)
         except Exception:
@@ -107,7 +109,7 @@ def _persist(commands: Sequence[Command], skip_locked: bool) -> list[Outcome]:
 def _transact(commands: Sequence[Command], skip_locked: bool) -> list[Outcome]:
     outcomes: dict[Command, Outcome] = {}
     with log.batch() as batch:
-        if not skip_locked and connection.vendor == "postgresql":
+        if connection.vendor == "postgresql":  # for ids and for rooms that an effect locks, with skip_locked too
             with connection.cursor() as cursor:
                 cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{config().lock_timeout * 1000:.0f}"])
         claims = _claim(commands, batch, outcomes)
@@ -209,14 +211,21 @@ def _run(commands: Sequence[Command], batch: log.Batch, skip_locked: bool, outco
     rooms = batch.lock(locks, skip_locked=skip_locked)
     if locks and connection.features.has_select_for_update:  # else the whole database was locked before we asked
         grants = access.authorize_many(asks)
-    unlocked = {grants[ask].room for ask in asks if ask in grants} - set(rooms)
-    rooms |= {room.pk: room for room in access.rooms_by_id(unlocked - locks)}
+    rooms |= _unlocked(grants, set(rooms) | locks)
     people = get_user_model()._default_manager.in_bulk(
         {command.user for command in commands if command.user is not None}
     )
+    changes = access.changes()
     for command, ask in zip(commands, asks, strict=True):
-        grant = grants.get(ask)
-        outcomes[command] = _effect(command, grant, rooms, people)
+        if access.changes() != changes:  # by a command before this one
+            changes, grants = access.changes(), access.authorize_many(asks)
+            rooms |= _unlocked(grants, set(rooms) | locks)
+        outcomes[command] = _effect(command, grants.get(ask), rooms, people)
+
+
+def _unlocked(grants: dict[access.Ask, access.Grant], known: set[UUID]) -> dict[UUID, Room]:
+    """Rooms that need no lock (typing), or to which a right came when it was too late to lock them with the others."""
+    return {room.pk: room for room in access.rooms_by_id({grant.room for grant in grants.values()} - known)}
 
 
 def _effect(command: Command, grant: access.Grant | None, rooms: Any, people: Any) -> Outcome:
