@@ -182,7 +182,7 @@ def _look_up(asks: Sequence[Ask]) -> Iterable[tuple[int, UUID, bool, Standing]]:
     values, parameters = [], []
     for number, (user, address) in enumerate(asks):
         tenant, _, slug = address.partition("/")
-        if "\0" in address or "~me." in slug:  # ~me has one address, and that is its owner's
+        if not address.isascii() or "\0" in address or "~me." in slug:  # ~me has one address, and that is its owner's
             continue
         if slug == "~me":
             slug = f"~me.{user}"
