@@ -1,0 +1,66 @@
+"""The demo site, and people in browsers of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from functools import cache
+from itertools import count
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser
+
+from tests.support.client import log_in
+from tests.support.people import Person
+from tests.support.sites import Site, Sites
+
+
+@pytest.fixture(scope="module")
+def demo(sites: Sites) -> Iterator[Site]:
+    """The site as a newcomer finds it."""
+    with sites.running(settings="realtime_project.settings") as site:
+        site.manage("seed_demo")
+        yield site
+
+
+@pytest.fixture(scope="module")
+def rest(demo: Site) -> Iterator[Callable[[str], httpx.Client]]:
+    """The REST API as somebody."""
+    with ExitStack() as stack:
+        yield cache(lambda name: stack.enter_context(closing(log_in(demo.url, name))))
+
+
+@pytest.fixture
+def visit(browser: Browser, demo: Site, rest: Callable[[str], httpx.Client]) -> Iterator[Callable[..., Person]]:
+    """Opens a browser for somebody who is logged in, or for nobody. What its console complains of fails the test."""
+    people: list[Person] = []
+
+    def enter(name: str | None = None, **options: Any) -> Person:
+        context = browser.new_context(base_url=demo.url, **options)
+        if name is not None:
+            context.add_cookies(
+                [{"name": key, "value": value, "url": demo.url} for key, value in rest(name).cookies.items()]
+            )
+        people.append(Person(context.new_page()))
+        return people[-1]
+
+    yield enter
+    for person in people:
+        person.page.context.close()
+    assert [person.complaints for person in people] == [[] for _ in people]
+
+
+@pytest.fixture(scope="module")
+def numbers() -> Iterator[int]:
+    return count(1)
+
+
+@pytest.fixture
+def room(rest: Callable[[str], httpx.Client], numbers: Iterator[int]) -> str:
+    """The address of a new room of acme, in which nothing was said."""
+    slug = f"room-{next(numbers)}"
+    answer = rest("alice").post("/api/tenants/acme/rooms/", json={"slug": slug, "name": slug})
+    assert answer.status_code == 201, answer.text
+    return f"acme/{slug}"
