@@ -103,7 +103,19 @@ def _persist(commands: Sequence[Command], skip_locked: bool) -> list[Outcome]:
                 break
             logger.exception("%s failed", commands[0].request.type.name)
             return [Refused("unavailable", "This could not be done now.")]
-    return [_persist([command], skip_locked)[0] for command in commands]
+    return _one_by_one(commands, skip_locked)
+
+
+def _one_by_one(commands: Sequence[Command], skip_locked: bool) -> list[Outcome]:
+    """Each in a transaction of its own. Behind one that is postponed the others of its room are too: they keep order."""
+    outcomes: list[Outcome] = []
+    held: set[str] = set()
+    for command in commands:
+        outcome: Outcome = POSTPONED if command.request.room in held else _persist([command], skip_locked)[0]
+        if isinstance(outcome, Postponed):
+            held.add(command.request.room)
+        outcomes.append(outcome)
+    return outcomes
 
 
 def _transact(commands: Sequence[Command], skip_locked: bool) -> list[Outcome]:

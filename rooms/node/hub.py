@@ -54,7 +54,7 @@ class Hub:
         self.config = settings or config()
         self.loop = asyncio.get_running_loop()
         self.database = Database(threads=self.config.threads, control_threads=self.config.control_threads)
-        self.writer = Writer(self.database, batch=self.config.batch)
+        self.writer = Writer(self.database, batch=self.config.batch, lanes=max(1, self.config.threads // 2))
         self.rooms: dict[UUID, Followed] = {}
         self.connections: dict[str, Connection] = {}
         self.doorbell = Doorbell(self.config, self.hear, self._heal_one)

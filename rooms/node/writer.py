@@ -24,13 +24,16 @@ class Writer:
     While one batch is being committed the next one gathers, so a batch is as large as the load makes it and a lone
     command waits for nobody. Commands for one room keep their order. A room whose row another transaction holds gets a
     lane of its own, where its commands wait for it in that order; nobody else waits with them.
+
+    :param lanes: how many of them may wait in the database at once: each takes a thread, and some must stay free.
     """
 
-    def __init__(self, database: Database, *, batch: int) -> None:
+    def __init__(self, database: Database, *, batch: int, lanes: int) -> None:
         self._database = database
         self._batch = batch
         self._queue: deque[Waiting] = deque()
         self._lanes: dict[str, deque[Waiting]] = {}
+        self._patient = asyncio.Semaphore(lanes)
         self._tasks: set[asyncio.Task[None]] = set()
         self._busy = False
 
@@ -78,8 +81,9 @@ class Writer:
         lane = self._lanes[room]
         try:
             while lane:
-                taken = [lane.popleft() for _ in range(min(self._batch, len(lane)))]
-                await self._commit(taken, skip_locked=False)
+                async with self._patient:
+                    taken = [lane.popleft() for _ in range(min(self._batch, len(lane)))]
+                    await self._commit(taken, skip_locked=False)
         finally:
             del self._lanes[room]
 

@@ -84,6 +84,32 @@ def test_a_room_that_is_held_is_postponed_and_the_others_are_not(world: World) -
     assert [outcome(one) for one in again] == ["ok", "ok"]
 
 
+def test_commands_of_a_room_keep_their_order_when_they_run_one_by_one(world: World) -> None:
+    """A batch that failed runs one by one, and the room is let go between the first and the second of its commands."""
+    letting_go: list[Callable[[], None]] = []
+
+    @contract.command("test.crash", contract.Empty)
+    def crash(call: Call, data: contract.Empty) -> None:
+        raise RuntimeError
+
+    @contract.command("test.let_go", contract.Empty)
+    def let_go(call: Call, data: contract.Empty) -> None:
+        letting_go[0]()
+
+    def host(name: str) -> Command:
+        request = contract.request(name, {}, room=LOBBY, id=contract.new_command_id())
+        return Command(world.users["bob"].pk, request)
+
+    try:
+        with held_elsewhere(partial(lock, GENERAL)) as end:
+            letting_go.append(end)
+            wanted = [host("test.crash"), send(world, "first"), host("test.let_go"), send(world, "second")]
+            outcomes = commands.perform_many(wanted, skip_locked=True)
+    finally:
+        del COMMANDS["test.crash"], COMMANDS["test.let_go"]
+    assert [outcome(one) for one in outcomes] == [UNAVAILABLE, POSTPONED, "ok", POSTPONED]
+
+
 def test_a_room_that_is_held_too_long_is_unavailable(world: World, key: str) -> None:
     with held_elsewhere(partial(lock, GENERAL)):
         assert [outcome(one) for one in commands.perform_many([send(world, "a", id=key)])] == [UNAVAILABLE]
