@@ -42,6 +42,10 @@ class Postponed:
     """Another transaction holds the room: to be tried again, patiently."""
 
 
+class Repeated(bytes):
+    """An answer that was given before."""
+
+
 POSTPONED: Final = Postponed()
 Answer = bytes  # JSON
 Outcome = Answer | Refused | Postponed
@@ -56,8 +60,17 @@ def perform(user: Any, name: str, data: Any, *, room: str, id: str | None = None
     :param id: without one, a repeat is another effect.
     :raises Refused: with the code that the same command would get over a socket.
     """
-    command = Command(user, contract.request(name, data, room=room, id=id or contract.new_command_id()))
-    (outcome,) = perform_many([command])
+    (outcome,) = perform_many([command(user, name, data, room=room, id=id)])
+    return answer(outcome)
+
+
+def command(user: Any, name: str, data: Any, *, room: str, id: str | None = None) -> Command:
+    """:raises Refused: as :func:`rooms.contract.request` does."""
+    return Command(user, contract.request(name, data, room=room, id=id or contract.new_command_id()))
+
+
+def answer(outcome: Outcome) -> Answer:
+    """The answer in an outcome that was not postponed; raises it when it is a refusal."""
     if isinstance(outcome, Refused):
         raise outcome
     assert isinstance(outcome, bytes)
@@ -177,7 +190,7 @@ def _claim(commands: Sequence[Command], batch: log.Batch, outcomes: dict[Command
         held = by_id[row.command_id, row.user_id]
         if held.pk != row.pk:
             del claims.rows[command]
-            outcomes[command] = held.answer.encode() if held.fingerprint == row.fingerprint else _reused()
+            outcomes[command] = Repeated(held.answer.encode()) if held.fingerprint == row.fingerprint else _reused()
     return claims
 
 

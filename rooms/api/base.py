@@ -14,14 +14,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from rooms import access, commands, log
+from rooms import access, log
 from rooms.access import Grant
 from rooms.api.errors import exception_handler
 from rooms.api.pages import Pages
 from rooms.api.schema import Schema
 from rooms.api.serializers import JSONParser, JSONRenderer, shown
+from rooms.commands import Answer
 from rooms.conf import config
 from rooms.contract import Cursor, Refused, StructValue, checked, not_found
+from rooms.node import running
 
 IF_MATCH = re.compile(r'"([0-9]{1,10})"', re.ASCII)
 
@@ -111,7 +113,7 @@ class View(APIView):
         """:raises Refused: ``bad_data``."""
         return checked(self.request.data, shape)
 
-    def perform(self, name: str, data: Any, *, room: str) -> Any:
+    def perform(self, name: str, data: Any, *, room: str) -> Answer:
         """Do the command whose id is the ``Idempotency-Key``; its answer, the first one for a repeat.
 
         :raises Refused: as over a socket.
@@ -119,7 +121,7 @@ class View(APIView):
         key = self.request.headers.get("Idempotency-Key")
         if key == "":
             raise Refused("bad_data", "An Idempotency-Key is not empty.")
-        return msgspec.json.decode(commands.perform(self.request.user.pk, name, data, room=room, id=key))
+        return running.perform(self.request.user.pk, name, data, room=room, id=key)
 
     def version(self) -> dict[str, int]:
         """``If-Match: "3"`` as a command's ``version``; nothing for ``*`` or none.

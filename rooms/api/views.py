@@ -16,6 +16,7 @@ from rooms.api.pages import BySlug, NewestFirst, number
 from rooms.api.schema import operation
 from rooms.api.serializers import shown
 from rooms.api.shapes import Events, MemberRole, MessageText, ParticipantRole
+from rooms.commands import Repeated
 from rooms.contract import Refused, not_found
 from rooms.services import members
 
@@ -217,23 +218,23 @@ class Messages(View):
     def post(self, request: Request, tenant: str, room: str) -> Response:
         """Say something. The repeat of one that was deleted meanwhile shows it deleted."""
         data = self.body(contract.ChatSend)
-        sent = msgspec.convert(self.perform("chat.send", data, room=f"{tenant}/{room}"), contract.Sent)
-        try:
-            return message(self, tenant, room, sent.message, 201, deleted=True)
-        except Refused as refused:
-            if refused.code != "not_found":
-                raise
-        # The right was lost meanwhile: what was answered first, of which all but ids and numbers was just said again.
-        author = contract.Person.from_row(request.user)
-        first = contract.Message(
-            sent.message,
-            author,
-            sent.created_at,
-            sent.version,
-            data.reply_to,
-            data.text,
+        answer = self.perform("chat.send", data, room=f"{tenant}/{room}")
+        sent = msgspec.json.decode(answer, type=contract.Sent)
+        if isinstance(answer, Repeated):
+            try:
+                return message(self, tenant, room, sent.message, 201, deleted=True)
+            except Refused as refused:  # the right was lost meanwhile: the first answer again
+                if refused.code != "not_found":
+                    raise
+        said = contract.Message(
+            id=sent.message,
+            author=contract.Person.from_row(request.user),
+            created_at=sent.created_at,
+            version=sent.version,
+            reply_to=None if data.reply_to is None else str(UUID(data.reply_to)),
+            text=data.text,
         )
-        return Response(shown(contract.Message, first), 201)
+        return Response(shown(contract.Message, said), 201, headers={"ETag": f'"{sent.version}"'})
 
 
 class Message(View):

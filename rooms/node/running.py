@@ -5,19 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
+from django.db import connection
 from django.dispatch import receiver
 
+from rooms import commands
+from rooms.commands import Answer, Command, Outcome
 from rooms.conf import config
+from rooms.contract import unavailable
 from rooms.delivery.frames import Notice
 from rooms.node.doorbell import Sender, reaches_other_processes
 from rooms.node.hub import Hub
 from rooms.signals import committed
 
 logger = logging.getLogger(__name__)
+
+PATIENCE = 30  # seconds that a view waits for its command; it may be asked again with the same id
 
 _hub: Hub | None = None
 
@@ -41,6 +48,29 @@ async def stop() -> None:
     if _hub is not None and _hub.loop is asyncio.get_running_loop():
         hub, _hub = _hub, None
         await hub.stop()
+
+
+def perform(user: Any, name: str, data: Any, *, room: str, id: str | None = None) -> Answer:
+    """:func:`rooms.commands.perform`, in one transaction with what the sockets of this node say at the same time.
+
+    Synchronous, for views. Where no hub runs, and inside a transaction of the caller's, it is done right here.
+
+    :raises Refused: as there.
+    """
+    hub = current()
+    if hub is None or connection.in_atomic_block:
+        return commands.perform(user, name, data, room=room, id=id)
+    command = commands.command(user, name, data, room=room, id=id)
+    done: Future[Outcome] = Future()
+    hub.loop.call_soon_threadsafe(_submit, hub, command, done)
+    try:
+        return commands.answer(done.result(PATIENCE))
+    except TimeoutError:
+        raise unavailable() from None
+
+
+def _submit(hub: Hub, command: Command, done: Future[Outcome]) -> None:
+    hub.writer.submit(command).add_done_callback(lambda outcome: done.set_result(outcome.result()))
 
 
 @receiver(committed)
