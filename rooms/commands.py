@@ -120,7 +120,7 @@ def _persist(commands: Sequence[Command], skip_locked: bool) -> list[Outcome]:
 
 
 def _one_by_one(commands: Sequence[Command], skip_locked: bool) -> list[Outcome]:
-    """Each in a transaction of its own. Behind one that is postponed the others of its room are too: they keep order."""
+    """Each in a transaction of its own. Behind one that is postponed the others of its room are too: order is kept."""
     outcomes: list[Outcome] = []
     held: set[str] = set()
     for command in commands:
