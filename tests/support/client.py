@@ -53,7 +53,8 @@ class Live:
         headers = {"Origin": origin or re.sub(r"^ws(s?://[^/]+).*", r"http\1", ws_url)}
         if session is not None:
             headers["Cookie"] = f"sessionid={session.cookies['sessionid']}"
-        options = {"subprotocols": ["live.v1"], "max_size": None, "additional_headers": headers, **options}
+        fixed = {"max_size": None, "max_queue": None, "close_timeout": 2, "additional_headers": headers}
+        options = {"subprotocols": ["live.v1"], **fixed, **options}
         live = cls(await websockets.connect(f"{ws_url}?flow=ack" if ack else ws_url, **options))
         live.acknowledges = ack
         await live.until(lambda: live.hello or live.bye)
