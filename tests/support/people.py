@@ -46,7 +46,10 @@ class Person:
 
     def forgive_absence(self) -> None:
         """The site was away on purpose: what the browser says of that is no complaint."""
-        self.complaints[:] = [line for line in self.complaints if not line.startswith(AWAY)]
+        self.forgive(*AWAY)
+
+    def forgive(self, *parts: str) -> None:
+        self.complaints[:] = [line for line in self.complaints if not any(part in line for part in parts)]
 
     def say(self, text: str) -> None:
         self.composer.fill(text)
