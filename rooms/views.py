@@ -50,6 +50,7 @@ def room(request: HttpRequest, tenant: str, room: str) -> HttpResponse:
     newest = Message.objects.filter(room=row, deleted=False).select_related("author").order_by("-seq")[:HISTORY]
     context = {
         "room": row,
+        "login": redirect_to_login(request.get_full_path()).url,
         "archived": grant.archived,
         "cursor": str(cursor),
         "me": contract.Person.from_row(request.user) if user is not None else None,

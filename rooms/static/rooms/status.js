@@ -41,7 +41,8 @@ export function statusLine(element) {
     if (retryAt !== undefined) {
       const tick = () => {
         const seconds = Math.ceil((retryAt - Date.now()) / 1000);
-        countdown.textContent = seconds > 0 ? ` in ${seconds} s` : "";
+        const trying = state === "offline" ? ", trying again in" : " in";
+        countdown.textContent = seconds > 0 ? `${trying} ${seconds} s` : "";
       };
       tick();
       ticking = setInterval(tick, 500);
