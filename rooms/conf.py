@@ -34,6 +34,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=str
     stall_timeout: Seconds = 30
     idle_timeout: Seconds = 120
     grant_ttl: Seconds = 15
+    ticket_ttl: Seconds = 300
 
     heal_interval: Seconds = 2
     gap_grace: Seconds = 0.05

@@ -20,7 +20,7 @@ import msgspec
 from channels.consumer import AsyncConsumer
 from django.db import DatabaseError
 
-from rooms import contract, identity, metrics
+from rooms import contract, identity, metrics, tickets
 from rooms.commands import Command, Outcome
 from rooms.conf import Config
 from rooms.contract import FORBIDDEN, PROTOCOL_ERROR, UNAUTHENTICATED, Close, Refused
@@ -33,6 +33,7 @@ from rooms.node.connection import Connection
 logger = logging.getLogger(__name__)
 
 SUBPROTOCOLS = ("live.v1",)
+TICKET = "ticket."  # a subprotocol that is a ticket; never the one that is chosen
 TRANSPORT = "ws"
 UNAVAILABLE = Close(1011, "the site cannot serve this now")
 
@@ -95,18 +96,19 @@ class LiveConsumer(AsyncConsumer):
         subprotocol = next((name for name in offered if name in SUBPROTOCOLS), None)
         if subprotocol is None:
             raise _Unwelcome(PROTOCOL_ERROR)
-        headers = self.scope["headers"]
+        ticket = next((name.removeprefix(TICKET) for name in offered if name.startswith(TICKET)), None)
         who = None
-        key = identity.session_key(headers)
-        if key:
-            if not identity.is_own_origin(headers, secure=self.scope.get("scheme") == "wss"):
-                raise _Unwelcome(FORBIDDEN)
-            try:
+        try:
+            if ticket is not None:  # needs no Origin, and cookies beside it are ignored
+                who = await self.hub.database.control(tickets.identify, ticket)
+            elif key := identity.session_key(self.scope["headers"]):
+                if not identity.is_own_origin(self.scope["headers"], secure=self.scope.get("scheme") == "wss"):
+                    raise _Unwelcome(FORBIDDEN)
                 who = await self.hub.database.control(identity.by_session, key)
-            except DatabaseError as failed:
-                logger.warning("nobody can be identified now: %r", failed)
-                raise _Unwelcome(UNAVAILABLE) from failed
-        if who is None and not self.hub.config.public_read:
+        except DatabaseError as failed:
+            logger.warning("nobody can be identified now: %r", failed)
+            raise _Unwelcome(UNAVAILABLE) from failed
+        if who is None and (ticket is not None or not self.hub.config.public_read):
             raise _Unwelcome(UNAUTHENTICATED)
         return subprotocol, who
 

@@ -1,8 +1,8 @@
-"""Who is speaking: a browser's session cookie, looked up in one hop to the database."""
+"""Who is speaking: a browser by its session cookie, looked up in one hop to the database."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
+from django.core.exceptions import ValidationError
 from django.http import parse_cookie
 from django.http.request import split_domain_port, validate_host
 from django.utils.crypto import constant_time_compare
@@ -33,18 +34,31 @@ def by_session(session_key: str) -> Identity | None:
     Unlike Channels' ``get_user`` it knows ``SECRET_KEY_FALLBACKS`` and changes nothing in the session. Synchronous; it
     asks the database.
     """
+    if not session_key.isascii() or "\0" in session_key:  # not one that we gave, and not every database takes it
+        return None
     session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
     if session.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
         return None
+    given = session.get(HASH_SESSION_KEY) or ""
+    user = account(session.get(SESSION_KEY), lambda valid: constant_time_compare(given, valid))
+    return None if user is None else Identity(user.pk, Person.from_row(user))
+
+
+def account(key: Any, proves: Callable[[str], bool]) -> Any:
+    """The user row with this key, when it is active and one of its session hashes is proved; None else.
+
+    A session hash ends with the password, and a key in ``SECRET_KEY_FALLBACKS`` makes another one. Synchronous; it asks
+    the database.
+    """
     user_model = get_user_model()
-    user = user_model._default_manager.filter(pk=user_model._meta.pk.to_python(session[SESSION_KEY])).first()
+    try:
+        user = user_model._default_manager.filter(pk=user_model._meta.pk.clean(key, None)).first()
+    except ValidationError:  # of another user model
+        return None
     if user is None or not user.is_active:
         return None
-    given = session.get(HASH_SESSION_KEY) or ""
     hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
-    if not any(constant_time_compare(given, valid) for valid in hashes):
-        return None
-    return Identity(user.pk, Person.from_row(user))
+    return user if any(proves(valid) for valid in hashes) else None
 
 
 def header(headers: Headers, name: bytes) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.permissions import SAFE_METHODS, BasePermission
@@ -16,6 +17,7 @@ from rest_framework.views import APIView
 
 from rooms import access, log
 from rooms.access import Grant
+from rooms.api.authentication import TicketAuthentication
 from rooms.api.errors import exception_handler
 from rooms.api.pages import Pages
 from rooms.api.schema import Schema
@@ -75,6 +77,10 @@ class View(APIView):
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response.headers.setdefault("Cache-Control", "no-store")
         return super().finalize_response(request, response, *args, **kwargs)
+
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        """Tickets, and what the site has."""
+        return [TicketAuthentication(), *super().get_authenticators()]
 
     # --- reading
 

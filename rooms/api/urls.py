@@ -7,6 +7,7 @@ TENANT = "tenants/<str:tenant>/"
 ROOM = f"{TENANT}rooms/<str:room>/"
 
 urlpatterns = [
+    path("tickets/", views.Tickets.as_view()),
     path("tenants/", views.Tenants.as_view()),
     path(TENANT, views.Tenant.as_view()),
     path(f"{TENANT}members/", views.Members.as_view()),

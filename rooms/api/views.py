@@ -7,10 +7,12 @@ from uuid import UUID
 
 import msgspec
 from drf_spectacular.utils import OpenApiParameter
+from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from rooms import access, contract, log, models
+from rooms import access, contract, log, models, tickets
+from rooms.api.authentication import TicketAuthentication
 from rooms.api.base import View
 from rooms.api.pages import BySlug, NewestFirst, number
 from rooms.api.schema import operation
@@ -23,6 +25,17 @@ from rooms.services import members
 SEQ_MAX = 2**53 - 1
 EVENTS_PAGE = 200
 EVENTS_MAX = 1_000
+
+
+class Tickets(View):
+    permission_classes = [IsAuthenticated]
+
+    @operation("tickets_create", answer=contract.Ticket, status=201)
+    def post(self, request: Request) -> Response:
+        """A ticket for the user who asks, for a client without cookies. A ticket does not beget another."""
+        if isinstance(request.successful_authenticator, TicketAuthentication):
+            raise Refused("forbidden", "A ticket is not given for a ticket.")
+        return Response(shown(contract.Ticket, tickets.issue(request.user)), 201)
 
 
 # --- tenants ---------------------------------------------------------------------------------------------------------

@@ -107,3 +107,10 @@ class Member(msgspec.Struct, frozen=True):
     def from_row(cls, row: models.Membership | models.Participant) -> Member:
         """From a membership or a part with its user selected."""
         return cls(user=Person.from_row(row.user), role=cast(Any, row.role))
+
+
+class Ticket(msgspec.Struct, frozen=True):
+    """A signed word for who somebody is, for clients without a browser's cookies."""
+
+    ticket: str
+    expires_at: Time

@@ -38,6 +38,7 @@ SHAPES: list[msgspec.Struct] = [
     contract.Room(**ROOM),
     contract.Tenant("acme", "Acme", contract.Role.OWNER),
     contract.Member(PERSON, "guest"),
+    contract.Ticket("W10.1.x", NOW),
     contract.Error("conflict", "A newer version exists.", False, version=3),
     contract.Error("rate_limited", "Slower.", True, retry_after_ms=100),
     contract.Close(4408, "too slow"),

@@ -1,0 +1,27 @@
+"""``Authorization: Bearer <ticket>``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from rooms import tickets
+
+
+class TicketAuthentication(BaseAuthentication):
+    """A request with a ticket needs no CSRF token, and its cookies are ignored: a bad ticket is nobody's."""
+
+    def authenticate(self, request: Request) -> tuple[Any, str] | None:
+        scheme, _, ticket = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        user = tickets.user(ticket.strip())
+        if user is None:
+            raise AuthenticationFailed
+        return user, ticket
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Bearer realm="rooms"'
