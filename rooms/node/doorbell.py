@@ -143,9 +143,10 @@ class Doorbell:
             self._run(self._keep_groups())
 
     async def stop(self) -> None:
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks:  # a Redis client that connects may swallow a cancellation: ask again until they are gone
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks, timeout=self._config.gap_grace)
         for room in self._members if self._channel else ():
             try:
                 async with asyncio.timeout(self._config.publish_timeout):
