@@ -241,6 +241,13 @@ def test_what_cannot_be_sent_fails_on_the_page_and_harms_nothing(server: Server)
     assert server.heard("chat.send")[1] == {"text": "fine \\ud83d"}
 
 
+def test_a_flood_leaves_the_newest_on_the_page(server: Server) -> None:
+    server.join()
+    for start in range(1, 3001, 100):
+        server.say(*(server.message(number, str(number)) for number in range(start, start + 100)))
+    server.person.sees(*map(str, range(2501, 3001)))
+
+
 # --- lost histories
 
 

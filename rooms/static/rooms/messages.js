@@ -50,7 +50,7 @@ export class MessageList {
     const item = known ?? this.#claim(message) ?? newItem(this.#template);
     fill(item, message, this.#me);
     this.#place(item, message.id, seq);
-    if (this.#atEnd && this.#items.size > MOST) this.remove([...this.#items.keys()][0]);
+    if (this.#atEnd && this.#items.size > MOST) this.remove(this.#items.keys().next().value ?? "");
   }
 
   /** @param {Message} message */
