@@ -79,7 +79,8 @@ class Connection:
         """Write an event frame for this reader, when there is room for it; False leaves everything as it was."""
         if not self.has_room:
             return False
-        self.session.flow.count(time.monotonic())
+        if taken.events:  # a client does not count a lone live.cursor either
+            self.session.flow.count(time.monotonic())
         reader.cursor = taken.cursor
         metrics.deliveries.inc(taken.events)
         metrics.frames.inc()
