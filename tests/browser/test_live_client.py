@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import WebSocketRoute, expect
 
-from tests.support.people import Person
+from tests.support.people import AT_END, Person
 
 ID = re.compile(r"[A-Za-z0-9_-]{22}")  # 128 bits
 WINDOW = 16
@@ -246,6 +246,7 @@ def test_a_flood_leaves_the_newest_on_the_page(server: Server) -> None:
     for start in range(1, 3001, 100):
         server.say(*(server.message(number, str(number)) for number in range(start, start + 100)))
     server.person.sees(*map(str, range(2501, 3001)))
+    server.person.page.wait_for_function(AT_END)
 
 
 # --- lost histories

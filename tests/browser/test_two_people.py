@@ -10,7 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import WebSocketRoute, expect
 
-from tests.support.people import Person
+from tests.support.people import AT_END, Person
 from tests.support.sites import Site
 
 Visit = Callable[..., Person]
@@ -25,11 +25,6 @@ ODD = [
     "naïve 日本語 👩‍👩‍👧",
     "x" * 8000,
 ]
-
-AT_END = """() => {
-    const log = document.querySelector("[role=log]");
-    return log.scrollHeight - log.scrollTop - log.clientHeight < 2;
-}"""
 
 
 def path(room: str, more: str = "") -> str:

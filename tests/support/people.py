@@ -79,3 +79,9 @@ SEES = """expected => {
     const settled = !items.some((item) => item.matches(".pending, .failed"));
     return settled && JSON.stringify(texts) === JSON.stringify(expected);
 }"""
+
+# The newest message is in sight.
+AT_END = """() => {
+    const log = document.querySelector("[role=log]");
+    return log.scrollHeight - log.scrollTop - log.clientHeight < 2;
+}"""

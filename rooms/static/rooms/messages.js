@@ -1,20 +1,19 @@
 // The list of a room's messages: each once, in the order of the log; our own that are on their way come last.
 
-import { fill, mark, newItem, part, showTime } from "./message.js";
+import { End } from "./end.js";
+import { fill, mark, newItem, showTime } from "./message.js";
 
 /** @typedef {import("./message.js").Message} Message */
 /** @typedef {{ item: HTMLElement, message: Message }} Draft a message of our own that is not known to be said */
 
 const MOST = 500; // messages on the page; beyond that the oldest go, unless somebody is reading up there
-const NEAR = 48; // px from the end that still count as being there
 
 export class MessageList {
   /** @type {Map<string, HTMLElement>} */
   #items = new Map();
   /** @type {Set<Draft>} */
   #drafts = new Set();
-  #atEnd = true;
-  #scroller;
+  #end;
   #list;
   #template;
   #me;
@@ -25,7 +24,6 @@ export class MessageList {
    * @param {import("./message.js").Person} me
    */
   constructor(scroller, template, me) {
-    this.#scroller = scroller;
     this.#list = /** @type {HTMLElement} */ (scroller.querySelector("ol"));
     this.#template = template;
     this.#me = me;
@@ -33,13 +31,7 @@ export class MessageList {
       this.#items.set(item.dataset.id ?? "", item);
       showTime(item);
     }
-    scroller.addEventListener("scroll", () => {
-      this.#atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR;
-    });
-    // after the layout and before the paint: what was at the end stays there, whatever grew
-    const follow = new ResizeObserver(() => this.#atEnd && scroller.scrollTo(0, scroller.scrollHeight));
-    follow.observe(scroller);
-    follow.observe(this.#list);
+    this.#end = new End(scroller, this.#list);
   }
 
   /** @param {Message} message that was said @param {number} seq its place */
@@ -50,7 +42,7 @@ export class MessageList {
     const item = known ?? this.#claim(message) ?? newItem(this.#template);
     fill(item, message, this.#me);
     this.#place(item, message.id, seq);
-    if (this.#atEnd && this.#items.size > MOST) this.remove(this.#items.keys().next().value ?? "");
+    if (this.#end.here && this.#items.size > MOST) this.remove(this.#items.keys().next().value ?? "");
   }
 
   /** @param {Message} message */
@@ -65,6 +57,7 @@ export class MessageList {
   remove(id) {
     this.#items.get(id)?.remove();
     this.#items.delete(id);
+    this.#end.changed();
   }
 
   /** The room as it is, in place of all that was said before. @param {Message[]} messages oldest first */
@@ -82,7 +75,7 @@ export class MessageList {
       item: newItem(this.#template),
       message: { id: "", author: this.#me, created_at: new Date().toISOString(), version: 0, text },
     };
-    this.#atEnd = true;
+    this.#end.stick(true);
     this.pending(draft);
     return draft;
   }
@@ -119,6 +112,7 @@ export class MessageList {
       fill(draft.item, draft.message, this.#me);
       this.#list.append(draft.item);
       this.#drafts.add(draft);
+      this.#end.changed();
     }
     mark(draft.item, state, why);
   }
@@ -145,6 +139,7 @@ export class MessageList {
     while (before && (before === item || !(seqOf(before) < seq))) before = before.previousElementSibling;
     const next = before ? before.nextElementSibling : this.#list.firstElementChild;
     if (next !== item) this.#list.insertBefore(item, next); // moved for nothing it would lose a selection in it
+    this.#end.changed();
   }
 }
 
