@@ -155,6 +155,7 @@ class LiveConsumer(AsyncConsumer):
                     future.add_done_callback(partial(self.answer, connection, request.id))
                 case Say(said):
                     connection.say(said)
+                    await connection.breathe()
                 case Join():
                     await self.all_answered()
                     await self.join(connection, action)

@@ -75,6 +75,11 @@ class Connection:
         if self._unsent > self.hub.config.unsent_bytes:
             self.close(TOO_SLOW)
 
+    async def breathe(self) -> None:
+        """Where much waits, let the writer go on before more is said: a frame may ask for thousands of answers."""
+        if self._unsent > self.hub.config.max_frame_bytes:
+            await asyncio.sleep(0)
+
     def deliver(self, reader: Reader, taken: Taken) -> bool:
         """Write an event frame for this reader, when there is room for it; False leaves everything as it was."""
         if not self.has_room:

@@ -277,8 +277,8 @@ class Doorbell:
             logger.error("a task of the doorbell died", exc_info=task.exception())
 
 
-def reaches_other_processes() -> bool:
-    layer = get_channel_layer()
+def reaches_other_processes(alias: str) -> bool:
+    layer = get_channel_layer(alias)
     return layer is not None and not isinstance(layer, InMemoryChannelLayer)
 
 

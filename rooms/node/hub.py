@@ -225,11 +225,18 @@ class Hub:
             now = time.monotonic()
             metrics.loop_lag.set(now - due)
             due = max(due, now - 1)
-            for number, connection in enumerate(list(self.connections.values())):
+            await self.tick(now)
+
+    async def tick(self, now: float) -> None:
+        for number, connection in enumerate(list(self.connections.values())):
+            try:
                 connection.tick(now)
-                if number % CHUNK == CHUNK - 1:
-                    await asyncio.sleep(0)
-            self._keep_budget()
+            except Exception:  # of one connection must not end the heartbeats of all
+                metrics.dropped.labels("upkeep_failed").inc()
+                logger.exception("connection %s could not be looked after", connection.id)
+            if number % CHUNK == CHUNK - 1:
+                await asyncio.sleep(0)
+        self._keep_budget()
 
     def _keep_budget(self) -> None:
         """Take from the largest rings until the node's budget holds; their readers read the log."""
@@ -268,8 +275,9 @@ class Hub:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            logger.debug("a task of the hub failed", exc_info=task.exception())
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, Refused):  # that one has been told to whoever asked
+            logger.error("a task of the hub died", exc_info=error)
 
 
 def _ask(reader: Reader) -> access.Ask:

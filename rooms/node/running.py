@@ -82,7 +82,7 @@ def announce(notices: Sequence[Notice], **kwargs: Any) -> None:
     hub = current()
     if hub is not None:
         hub.announce_from_thread(notices)
-    elif reaches_other_processes():
+    elif reaches_other_processes(config().layer):
         try:
             async_to_sync(_publish)(notices)
         except RuntimeError:  # committed on a thread that runs an event loop, and not a node's

@@ -22,8 +22,10 @@ from django.test import Client
 import rooms
 from rooms import contract
 from rooms.contract import COMMANDS, Call
+from rooms.delivery.frames import Entry, Notice, vector
 from rooms.delivery.session import Session
 from rooms.node import running
+from rooms.node.doorbell import Sender
 from rooms.node.hub import Hub
 from tests.support.listeners import until
 from tests.support.sockets import Socket
@@ -185,6 +187,17 @@ async def test_hostile_input_is_answered_and_nothing_stays_behind(
 
 
 @pytest.mark.asyncio
+async def test_a_frame_of_nothing_but_refusals_is_answered_and_closes_nothing(keys: dict[str, str], hub: Hub) -> None:
+    """The answers are fifty times as long as the frame, and more than may wait for a client that reads nothing."""
+    socket = await opened(keys["bob"])
+    bad = hub.config.max_frame_bytes // 2 - 1
+    socket.raw(text="[" + "1," * (bad - 1) + "1]")
+    assert (await socket.ask("live.join", {}, GENERAL))[0] == "live.ok"
+    assert [vector[1]["code"] for vector in socket.vectors] == ["bad_data"] * bad
+    await socket.close()
+
+
+@pytest.mark.asyncio
 async def test_a_bug_of_ours_ends_one_socket_and_leaves_nothing_behind(
     keys: dict[str, str], hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,9 +269,9 @@ async def test_messages_of_the_layer_that_nobody_knows_end_nothing(
     ]
     for message in strange:
         await layer.group_send(f"rooms.v1.{room.hex}", message)
-    assert (await socket.ask("chat.send", {"text": "hi"}))[0] == "live.ok"
-    assert (await socket.vector("chat.message"))[0] == "chat.message"
-    assert all(not task.done() for task in hub.doorbell._tasks)
+    typing = vector("chat.typing", {"typing": True}, room=GENERAL)
+    await Sender(layer, hub.config).publish(Notice(room, "", 0, [Entry(None, "chat.typing", typing)]))
+    assert (await socket.vector("chat.typing"))[1] == {"typing": True}, "what another node says is heard as before"
     await socket.close()
     assert is_clean(hub)
 

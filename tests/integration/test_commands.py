@@ -108,8 +108,16 @@ def test_the_same_id_from_many_threads_at_once_is_one_effect(world: World, key: 
     assert texts() == ["hi"]
 
 
+def test_ids_are_claimed_in_one_order_whatever_the_order_of_the_commands(world: World) -> None:
+    """Else two batches that cross wait for each other."""
+    ids = [contract.new_command_id() for _ in range(20)]
+    with CaptureQueriesContext(connection) as queries:
+        do(*(send(world, "bob", id, id=id) for id in ids))
+    (claim,) = [query["sql"] for query in queries if "INSERT" in query["sql"] and "commandresult" in query["sql"]]
+    assert sorted(ids, key=claim.index) == sorted(ids)
+
+
 def test_ids_that_cross_in_two_batches_at_once_are_one_effect_each(world: World) -> None:
-    """Claimed in one order, whatever the order of the commands: else these two would wait for each other."""
     ids = [contract.new_command_id() for _ in range(20)]
     there = [send(world, "bob", id, id=id) for id in ids]
     back = [send(world, "bob", id, id=id) for id in reversed(ids)]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -322,6 +324,40 @@ async def test_a_reader_without_credit_costs_a_place_and_catches_up_by_policy(
     bob.connection.serve()
     await bob.until(lambda one: len(one.seqs) == 9)
     assert bob.seqs == list(range(bob.seqs[0], bob.seqs[0] + 9))
+
+
+# --- looking after everything
+
+
+async def test_a_connection_that_cannot_be_looked_after_ends_no_other_ones_heartbeat(
+    hub: Hub, world: World, bob: Listener, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL, "rooms.node.hub")
+    broken, well = bob, Listener(hub, world.users["alice"].pk, 2)
+    assert list(hub.connections.values()) == [broken.connection, well.connection]
+    monkeypatch.setattr(broken.connection.session, "flow", None)
+    await hub.tick(time.monotonic() + 30)
+    await asyncio.wait_for(well.heard.wait(), 20)
+    assert (well.vectors, well.closed) == ([], None), "an empty frame: the heartbeat"
+
+
+async def test_the_largest_rings_give_way_when_the_node_has_too_much(world: World, room: Room) -> None:
+    hub = running._hub = Hub(Config(heal_interval=3_600, node_ring_bytes=3_000))
+    hub.start()
+    reader = Listener(hub, world.users["bob"].pk, 1)
+    start = await hub.database.work(here, room)
+    await reader.join(GENERAL)
+    await say(hub, room, *("x" * 100 for _ in range(40)))
+    await reader.until(lambda one: len(one.seqs) == 40)
+    feed = hub.rooms[room.pk].feed
+    while feed.bytes > 3_000:
+        before = feed.bytes
+        await hub.tick(time.monotonic())
+        assert feed.bytes < before
+    late = Listener(hub, world.users["alice"].pk, 2)
+    assert (await late.join(GENERAL, start)).verdict == "resumed"
+    await late.until(lambda one: len(one.seqs) == 40)
+    await running.stop()
 
 
 # --- starting and stopping
