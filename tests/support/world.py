@@ -58,7 +58,9 @@ class World:
         """The REST client of a person."""
         if name not in self.users:
             raise AttributeError(name)
-        return self.clients.setdefault(name, Rest(self.users[name]))
+        if name not in self.clients:
+            self.clients[name] = Rest(self.users[name])
+        return self.clients[name]
 
     def id(self, name: str) -> str:
         return str(self.users[name].pk)
