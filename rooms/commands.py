@@ -141,7 +141,8 @@ def _transact(commands: Sequence[Command], skip_locked: bool) -> list[Outcome]:
         open_ones = [command for command in commands if command not in outcomes and command not in claims.repeats]
         _run(open_ones, batch, skip_locked, outcomes)
         for repeat, first in claims.repeats.items():
-            outcomes[repeat] = outcomes[first]
+            outcome = outcomes[first]
+            outcomes[repeat] = Repeated(outcome) if isinstance(outcome, bytes) else outcome
         batch.flush()
         _settle(claims.rows, outcomes)
     return [outcomes[command] for command in commands]

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from rooms import commands, contract, log
-from rooms.commands import Command
+from rooms.commands import Command, Repeated
 from rooms.contract import COMMANDS, Call, Refused
 from rooms.models import CommandResult, Message, Room
 from rooms.services import members
@@ -93,12 +93,14 @@ def test_the_same_id_gets_the_first_answer_again_and_has_no_second_effect(world:
     (second,) = do(send(world, "bob", "hi", id=key))
     assert isinstance(first, bytes)
     assert first == second
+    assert [isinstance(one, Repeated) for one in (first, second)] == [False, True], "who asks may want to know"
     assert texts() == ["hi"]
 
 
 def test_the_same_id_twice_in_one_batch_is_one_effect(world: World, key: str) -> None:
     outcomes = do(send(world, "bob", "hi", id=key), send(world, "bob", "ho"), send(world, "bob", "hi", id=key))
     assert outcomes[0] == outcomes[2]
+    assert [isinstance(one, Repeated) for one in outcomes] == [False, False, True]
     assert texts() == ["hi", "ho"]
 
 
