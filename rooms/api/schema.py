@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from drf_spectacular.extensions import OpenApiSerializerExtension
+from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ComponentIdentity, ResolvedComponent
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -29,6 +29,16 @@ class Schema(AutoSchema):
         if isinstance(serializer, StructSerializer):  # a PATCH takes what its Struct says, not a "Patched" variant
             return serializer.struct.__name__
         return super()._get_serializer_name(serializer, direction, bypass_extensions)
+
+
+class TicketExtension(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """``Authorization: Bearer <ticket>``."""
+
+    target_class = "rooms.api.authentication.TicketAuthentication"
+    name = "ticket"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
+        return {"type": "http", "scheme": "bearer"}
 
 
 class StructExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
