@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import secrets
 from typing import Any
 
 import httpx
 import websockets
 
+from tests.support.conversation import PATIENCE, Conversation, new_id
+
+__all__ = ["PASSWORD", "Live", "log_in", "new_id"]
+
 PASSWORD = "demo"
-
-
-def new_id() -> str:
-    return secrets.token_urlsafe(16)
 
 
 def log_in(url: str, username: str) -> httpx.Client:
@@ -32,28 +30,29 @@ def log_in(url: str, username: str) -> httpx.Client:
     return client
 
 
-class Live:
-    """One WebSocket. ``events`` keeps every vector about a room in the order in which it came."""
+class Live(Conversation):
+    """One WebSocket."""
 
     def __init__(self, socket: websockets.ClientConnection) -> None:
+        super().__init__()
         self.socket = socket
-        self.hello: dict[str, Any] = {}
-        self.events: list[Any] = []
-        self.answers: dict[str, Any] = {}
-        self.errors: list[Any] = []
-        self.bye: dict[str, Any] | None = None
-        self.counted = 0
         self.acknowledges = True
+        self.answers_beats = True
 
     @classmethod
     async def open(
         cls, ws_url: str, session: httpx.Client | None, *, ack: bool = True, origin: str | None = None, **options: Any
     ) -> Live:
         """:param origin: of the page; the site's own by itself."""
-        headers = {"Origin": origin or re.sub(r"^ws(s?://[^/]+).*", r"http\1", ws_url)}
+        headers = {"Origin": origin or own_origin(ws_url)}
         if session is not None:
             headers["Cookie"] = f"sessionid={session.cookies['sessionid']}"
-        fixed = {"max_size": None, "max_queue": None, "close_timeout": 2, "additional_headers": headers}
+        return await cls.dial(ws_url, headers, ack=ack, **options)
+
+    @classmethod
+    async def dial(cls, ws_url: str, headers: dict[str, str], *, ack: bool, **options: Any) -> Any:
+        """Open with these headers; wait for the hello, or the bye of a refused handshake."""
+        fixed = {"max_size": None, "max_queue": None, "close_timeout": 2, "proxy": None, "additional_headers": headers}
         options = {"subprotocols": ["live.v1"], **fixed, **options}
         live = cls(await websockets.connect(f"{ws_url}?flow=ack" if ack else ws_url, **options))
         live.acknowledges = ack
@@ -61,67 +60,35 @@ class Live:
         return live
 
     async def send(self, *vectors: Any) -> None:
+        for vector in vectors:
+            if isinstance(vector, list) and len(vector) == 3 and isinstance(vector[2].get("id"), str):
+                self._asked[vector[2]["id"]] = vector
         await self.socket.send(json.dumps(vectors))
-
-    async def ask(self, name: str, data: Any, room: str, *, id: str | None = None) -> Any:
-        """Send a command, wait for its answer: ``["live.ok" or "live.error", data, meta]``."""
-        id = id or new_id()
-        self.answers.pop(id, None)
-        await self.send([name, data, {"room": room, "id": id}])
-        await self.until(lambda: id in self.answers)
-        return self.answers[id]
 
     async def join(self, room: str, **data: Any) -> dict[str, Any]:
         name, answer, _ = await self.ask("live.join", data, room)
         assert name == "live.ok", answer
         return dict(answer)
 
-    async def until(self, condition: Any, seconds: float = 20) -> None:
-        """Read frames until the condition holds.
-
-        :raises websockets.ConnectionClosed: when the server closes before.
-        """
-        async with asyncio.timeout(seconds):
-            while not condition():
-                self._take(json.loads(await self.socket.recv()))
-                await self._acknowledge()
-
     async def closed(self) -> int:
         """Read to the end; gives the close code."""
-        with_timeout = asyncio.timeout(20)
         try:
-            async with with_timeout:
-                while True:
-                    self._take(json.loads(await self.socket.recv()))
+            await self.until(lambda: False, PATIENCE)
         except websockets.ConnectionClosed:
             assert self.socket.close_code is not None
             return self.socket.close_code
+        raise AssertionError("unreachable")
 
-    def texts(self, room: str) -> list[str]:
-        return [
-            data["message"]["text"]
-            for name, data, meta in self.events
-            if name == "chat.message" and meta["room"] == room
-        ]
-
-    def _take(self, frame: list[Any]) -> None:
-        if frame == []:
-            self.beat = True
-        if any(len(vector) > 2 and "room" in vector[2] and not vector[0].startswith("live.") for vector in frame):
-            self.counted += 1
-        for vector in frame:
-            name, data, meta = vector if len(vector) == 3 else (*vector, {})
-            if name == "live.hello":
-                self.hello = data
-            elif name == "live.bye":
-                self.bye = data
-            elif name in ("live.ok", "live.error") and "re" in meta:
-                self.answers[meta["re"]] = [name, data, meta]
-            elif name == "live.error":
-                self.errors.append(data)
-            else:
-                self.events.append([name, data, meta])
-
-    async def _acknowledge(self) -> None:
+    async def _hear(self) -> None:
+        """:raises websockets.ConnectionClosed: when the server has closed."""
+        frame = json.loads(await self.socket.recv())
+        self._take(frame)
+        if frame == [] and self.answers_beats:
+            await self.socket.send("[]")
         if self.acknowledges and self.counted and self.counted % (self.hello["window"] // 4) == 0:
             await self.send(["live.ack", {"frames": self.counted}])
+
+
+def own_origin(ws_url: str) -> str:
+    """Of a page of the same site."""
+    return re.sub(r"^ws(s?://[^/]+).*", r"http\1", ws_url)
