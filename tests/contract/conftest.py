@@ -1,0 +1,103 @@
+"""One suite for every transport, on every server, channel layer and database.
+
+A *cell* is a running site: a server and a channel layer, on the database of the chosen backend. All transports run in
+each cell. Where the layer allows it the cell has two nodes, and REST writes go to the one that readers are not on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack
+from typing import Any
+
+import pytest
+
+from tests.support.backends import BACKEND
+from tests.support.cells import HASTY, ROOMS, Cell, Links
+from tests.support.live_clients import TRANSPORTS, LiveClient
+from tests.support.sites import Node, Sites
+
+SERVERS = ("uvicorn", "daphne")
+LAYERS = {"embedded": "memory", "servers": "valkey"}  # the layer that a backend is used with
+DATABASES = {"embedded": "SQLite", "servers": "PostgreSQL"}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "cell" in metafunc.fixturenames:
+        backend = metafunc.config.stash[BACKEND].name
+        layers = sorted(set(LAYERS.values())) if metafunc.config.getoption("matrix") else [LAYERS[backend]]
+        cells = [(server, layer) for layer in layers for server in SERVERS]
+        ids = [f"{server}-{layer}-{DATABASES[backend]}" for server, layer in cells]
+        metafunc.parametrize("cell", cells, ids=ids, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def cell(request: pytest.FixtureRequest, sites: Sites) -> Iterator[Cell]:
+    server, layer = request.param
+    nodes = 2 if layer == "valkey" else 1
+    with (
+        sites.running(server=server, layer=layer, nodes=nodes, rooms=ROOMS, env={"ROOMS_LIMITS": "off"}) as site,
+        ExitStack() as stack,
+    ):
+        site.manage("seed_demo")
+        yield Cell(site, server, layer, stack)
+
+
+@pytest.fixture(scope="session")
+def hasty(cell: Cell, sites: Sites) -> Iterator[Cell]:
+    """One node of the same kind whose patience is short, and where nobody reads without a login."""
+    with (
+        sites.running(server=cell.server, layer=cell.layer, rooms=HASTY, env={"ROOMS_LIMITS": "off"}) as site,
+        ExitStack() as stack,
+    ):
+        site.manage("seed_demo")
+        yield Cell(site, cell.server, cell.layer, stack)
+
+
+@pytest.fixture
+def other_node(cell: Cell) -> Node:
+    """A node beside the one that readers are on."""
+    if len(cell.site.nodes) == 1:
+        pytest.skip("the in-memory layer reaches one process")
+    return cell.site.nodes[1]
+
+
+@pytest.fixture
+def room(cell: Cell) -> str:
+    return cell.room()
+
+
+@pytest.fixture(params=TRANSPORTS, ids=lambda kind: kind.transport)
+def kind(request: pytest.FixtureRequest) -> type[LiveClient]:
+    """The transport."""
+    found: type[LiveClient] = request.param
+    return found
+
+
+@pytest.fixture
+async def links(cell: Cell, kind: type[LiveClient]) -> AsyncIterator[Links]:
+    """Connections by the transport; a file about one transport has a ``kind`` of its own."""
+    async with AsyncExitStack() as stack:
+        yield Links(cell, kind, stack)
+
+
+# --- what ran where --------------------------------------------------------------------------------------------------
+
+
+CELL = re.compile(rf"\b({'|'.join(SERVERS)})-({'|'.join(LAYERS.values())})-({'|'.join(DATABASES.values())})\b")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    cells: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for outcome, reports in terminalreporter.stats.items():
+        for report in reports:
+            if isinstance(report, pytest.TestReport) and (found := CELL.search(report.nodeid)):
+                cells[found[0]]["seconds"] += report.duration
+                cells[found[0]][outcome] += bool(outcome)
+    if cells:
+        terminalreporter.section("the contract, by cell")
+    for cell, numbers in cells.items():
+        counts = ", ".join(f"{number:.0f} {name}" for name, number in numbers.items() if name not in ("", "seconds"))
+        terminalreporter.write_line(f"{cell:28} {numbers['seconds']:6.1f} s  {counts}")

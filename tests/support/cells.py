@@ -1,0 +1,160 @@
+"""A cell of the contract: a running site that many tests share, and the connections that one test has to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, ExitStack, closing
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import psycopg
+
+from tests.support.client import log_in
+from tests.support.live_clients import Caller, LiveClient, Rooms
+from tests.support.sites import Node, Site, manage
+
+MAX_REPLAY = 200
+# Shorter than on a site, where a test would only wait; none of it is what other tests measure.
+ROOMS = {"MAX_REPLAY": MAX_REPLAY, "HEAL_INTERVAL": 0.5, "GRANT_TTL": 3, "PUBLIC_READ": True}
+HASTY = {"IDLE_TIMEOUT": 1, "HEARTBEAT": 0.5, "HEARTBEAT_GRACE": 0.5, "TICKET_TTL": 2, "GRANT_TTL": 3}
+
+
+@dataclass
+class Cell:
+    """A site that many tests share: each makes rooms of its own."""
+
+    site: Site
+    server: str
+    layer: str
+    _stack: ExitStack
+    _sessions: dict[str, httpx.Client] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)  # what is made once for several tests
+    _numbers: Iterator[int] = field(default_factory=count)
+    _ids: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def near(self) -> Node:
+        """Where readers are."""
+        return self.site.nodes[0]
+
+    @property
+    def far(self) -> Node:
+        """Where REST writes go; another one where the cell has two."""
+        return self.site.nodes[-1]
+
+    def rest(self, name: str) -> httpx.Client:
+        """The REST API as this person, by session."""
+        if name not in self._sessions:
+            self._sessions[name] = self._stack.enter_context(closing(log_in(self.far.url, name)))
+        return self._sessions[name]
+
+    def caller(self, name: str, **headers: str) -> Caller:
+        """This person at a browser."""
+        return Caller.browser(self.rest(name)).saying(**headers)
+
+    def ticket(self, name: str) -> str:
+        answer = self.rest(name).post("/api/tickets/")
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["ticket"])
+
+    def user(self, name: str) -> str:
+        """The id of somebody in acme, or carol of globex."""
+        if not self._ids:
+            for tenant, owner in (("acme", "alice"), ("globex", "carol")):
+                for member in self.rest(owner).get(f"/api/tenants/{tenant}/members/").json()["results"]:
+                    self._ids[member["user"]["name"].split()[0].lower()] = member["user"]["id"]
+        return self._ids[name]
+
+    def room(self, **options: Any) -> str:
+        """A new room of acme; alice, who made it, moderates it."""
+        slug = f"case-{next(self._numbers)}"
+        data = {"slug": slug, "name": slug.title(), **options}
+        answer = self.rest("alice").post("/api/tenants/acme/rooms/", json=data)
+        assert answer.status_code == 201, answer.text
+        return f"acme/{slug}"
+
+    def say(self, name: str, room: str, *texts: str) -> list[dict[str, Any]]:
+        """Messages by REST."""
+        said = []
+        for text in texts:
+            answer = self.rest(name).post(path(room, "messages/"), json={"text": text})
+            assert answer.status_code == 201, answer.text
+            said.append(answer.json())
+        return said
+
+    def cursor(self, room: str) -> str:
+        """Of the end of the room's log."""
+        answer = self.rest("alice").get(path(room, "messages/"))
+        return str(answer.headers["Live-Cursor"].partition("@")[2])
+
+    def history(self, room: str, after: str = ":0") -> list[Any]:
+        """The log after this cursor, as REST has it."""
+        query = {"after": after.rpartition(":")[2], "limit": 1000}
+        return list(self.rest("alice").get(path(room, "events/"), params=query).json()["events"])
+
+    def sql(self, statement: str, *values: Any) -> None:
+        """What somebody with a shell may do to the tables; ``?`` is a value."""
+        execute(self.site.database_url, statement, values)
+
+    def tidy(self, **rooms: Any) -> None:
+        """``manage.py tidy`` with these settings."""
+        manage({**self.site.env, "TEST_ROOMS": json.dumps({**ROOMS, **rooms})}, "tidy")
+
+    def restart(self, node: Node) -> None:
+        node.stop()
+        node.start()
+
+
+def path(room: str, rest: str = "") -> str:
+    """The room's address in the REST API."""
+    tenant, _, slug = room.partition("/")
+    return f"/api/tenants/{tenant}/rooms/{slug}/{rest}"
+
+
+def execute(url: str, statement: str, values: tuple[Any, ...]) -> None:
+    if url.startswith("sqlite:"):
+        import sqlite3
+
+        with closing(sqlite3.connect(urlsplit(url).path[1:], timeout=20)) as connection, connection:
+            connection.execute(statement, values)
+    else:
+        with psycopg.connect(url) as connection:
+            connection.execute(statement.replace("?", "%s"), values)  # type: ignore[arg-type]
+
+
+def metric(node: Node, name: str) -> float:
+    """The sum of a metric over its labels, from loopback."""
+    lines = httpx.get(f"{node.url}/metrics").text.splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+
+
+class Links:
+    """Connections of one test, closed at its end."""
+
+    def __init__(self, cell: Cell, kind: type[LiveClient], stack: AsyncExitStack) -> None:
+        self._cell = cell
+        self._kind = kind
+        self._stack = stack
+
+    async def open(
+        self,
+        who: str | Caller,
+        rooms: Rooms = (),
+        *,
+        on: Node | None = None,
+        by: type[LiveClient] | None = None,
+        **options: Any,
+    ) -> Any:
+        caller = self._cell.caller(who) if isinstance(who, str) else who
+        return self.keep(await (by or self._kind).connect(on or self._cell.near, caller, rooms, **options))
+
+    async def resume(self, client: LiveClient, **options: Any) -> Any:
+        return self.keep(await client.resume(**options))
+
+    def keep(self, client: LiveClient) -> LiveClient:
+        self._stack.push_async_callback(client.close)
+        return client
