@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from tests.support.cells import Cell, Links
+from tests.support.cells import MAX_ROOMS, Cell, Links
 from tests.support.client import log_in
 from tests.support.live_clients import Caller, LiveClient, TurnedAway
 
@@ -25,7 +25,7 @@ async def test_hello_says_who_and_on_which_terms(links: Links, cell: Cell, kind:
         "heartbeat_s": client.hello["heartbeat_s"],
         "window": 256 if kind.transport == "ws" else None,
         "max_frame_bytes": 65536,
-        "max_rooms": 100,
+        "max_rooms": MAX_ROOMS,
         "time": client.hello["time"],
     }
     assert isinstance(client.hello["connection"], str)

@@ -28,7 +28,7 @@ async def test_bursts_of_several_senders_come_in_one_order_to_all(links: Links, 
     truth = cell.history(room, f":{start}")
     assert len(truth) == LINES * (len(senders) + 1)
     for reader in readers:
-        await reader.until(lambda reader=reader: len(reader.of(room)) >= len(truth))  # type: ignore[misc]
+        await reader.catches_up(room, truth[-1][2]["seq"])
         assert reader.of(room) == truth
         assert reader.seqs(room) == list(range(start + 1, start + 1 + len(truth)))
 
@@ -89,7 +89,7 @@ async def test_what_is_said_is_heard_by_all_transports(links: Links, cell: Cell,
     for number in range(3):
         assert (await sender.ask("chat.send", {"text": f"line {number}"}, room))[0] == "live.ok"
     for reader in (sender, *readers):
-        await reader.until(lambda reader=reader: len(reader.texts(room)) >= 3)  # type: ignore[misc]
+        await reader.hears(room, "line 2")
         assert reader.of(room) == sender.of(room)
 
 

@@ -63,7 +63,7 @@ class Live(Conversation):
         for vector in vectors:
             if isinstance(vector, list) and len(vector) == 3 and isinstance(vector[2].get("id"), str):
                 self._asked[vector[2]["id"]] = vector
-        await self.socket.send(json.dumps(vectors))
+        await self.socket.send(json.dumps(vectors, ensure_ascii=False))
 
     async def join(self, room: str, **data: Any) -> dict[str, Any]:
         name, answer, _ = await self.ask("live.join", data, room)

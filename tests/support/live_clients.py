@@ -215,13 +215,13 @@ class Posting(LiveClient):
         self.statuses: list[int] = []  # of each POST
 
     async def send(self, *vectors: Any) -> None:
-        await self.say(json.dumps(vectors))
+        await self.say(json.dumps(vectors, ensure_ascii=False))
 
     async def say(self, message: str | bytes) -> None:
         self._posted(await self.http.send(self._post(message)))
 
     async def send_and_vanish(self, *vectors: Any) -> None:
-        await self._vanish(self._post(json.dumps(vectors)))
+        await self._vanish(self._post(json.dumps(vectors, ensure_ascii=False)))
 
     def _post(self, message: str | bytes) -> httpx.Request:
         url = f"{self.node.url}/live/commands"
@@ -432,6 +432,13 @@ class Poll(Posting):
             await self.poll()
         except httpx.TransportError as error:
             raise Ended(repr(error)) from error
+
+    async def ended(self) -> int | None:
+        """A login that ended between two polls is a refusal of the next."""
+        try:
+            return await super().ended()
+        except TurnedAway as refused:
+            return next(code for code, name in REFUSALS.items() if name == refused.code)
 
     async def drop(self) -> None:
         """In the middle of a poll."""
