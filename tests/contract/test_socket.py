@@ -197,19 +197,19 @@ async def test_an_acknowledgement_is_never_answered(links: Links, cell: Cell, ro
 
 
 async def test_joined_to_nothing_for_too_long_is_idle(links: Links, hasty: Cell) -> None:
-    client = await links.open("bob", on=hasty.near)
+    client = await links.open(hasty.caller("bob"), on=hasty.near)
     assert await client.ended() == 4440
     assert client.bye["code"] == 4440
 
 
 async def test_silence_is_ended_by_a_heartbeat_and_an_answer_keeps_the_connection(links: Links, hasty: Cell) -> None:
-    client = await links.open("bob", {hasty.room(): None}, on=hasty.near)
+    client = await links.open(hasty.caller("bob"), {hasty.room(): None}, on=hasty.near)
     await client.until(lambda: client.beats >= 4)  # longer than a heartbeat and its grace
     assert (await client.ask("chat.typing", {}, next(iter(client.joins))))[0] == "live.ok"
 
 
 async def test_a_heartbeat_that_is_not_answered_is_the_end(links: Links, hasty: Cell) -> None:
-    client = await links.open("bob", {hasty.room(): None}, on=hasty.near)
+    client = await links.open(hasty.caller("bob"), {hasty.room(): None}, on=hasty.near)
     client.answers_beats = False
     code = await client.ended()
     assert code is not None and code < 4500  # the network's fault: one may come back

@@ -73,7 +73,7 @@ async def test_a_refused_room_leaves_the_others(links: Links, cell: Cell, room: 
 
 
 async def test_comments_keep_a_silent_stream(links: Links, hasty: Cell) -> None:
-    client = await links.open("bob", {hasty.room(): None}, on=hasty.near)
+    client = await links.open(hasty.caller("bob"), {hasty.room(): None}, on=hasty.near)
     await client.until(lambda: client.comments >= 2)
     assert client.bye is None
 
@@ -120,5 +120,5 @@ async def test_more_rooms_than_a_connection_may_join(links: Links, cell: Cell) -
 
 
 async def test_joined_to_nothing_for_too_long_is_idle(links: Links, hasty: Cell) -> None:
-    client = await links.open("bob", {"acme/no-such-room": None}, on=hasty.near)
+    client = await links.open(hasty.caller("bob"), {"acme/no-such-room": None}, on=hasty.near)
     assert await client.ended() == 4440
