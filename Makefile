@@ -6,7 +6,7 @@ PORT ?= 8000
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: run test check clean
+.PHONY: run test matrix check clean
 
 # Serves on http://127.0.0.1:$(PORT), with demo people, until Ctrl-C.
 run: export DEBUG = 1
@@ -19,6 +19,11 @@ run: .venv/installed
 test: .venv/installed-dev
 	$(BIN)/python -m pytest --backend embedded $(ARGS)
 	$(BIN)/python -m pytest --backend servers $(ARGS)
+
+# The contract on each server with each channel layer and database. Says how long each cell took.
+matrix: .venv/installed-dev
+	$(BIN)/python -m pytest --backend embedded --matrix tests/contract $(ARGS)
+	$(BIN)/python -m pytest --backend servers --matrix tests/contract $(ARGS)
 
 check: .venv/installed-dev
 	$(BIN)/python -m pip --disable-pip-version-check check

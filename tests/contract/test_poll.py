@@ -19,15 +19,13 @@ def kind() -> type[LiveClient]:
 
 async def test_a_poll_with_a_room_without_a_cursor_answers_at_once(links: Links, cell: Cell, room: str) -> None:
     client = await links.open("bob")
-    client.cursor = room
     started = time.monotonic()
-    frame = await client.poll(wait=25)
+    frame = await client.poll(25, room)
     assert time.monotonic() - started < 15
     assert [vector[0] for vector in frame] == ["live.ok"]  # a connection that goes on is not greeted again
     assert frame[0][2]["re"] == room
     other = cell.room()
-    client.cursor = f"{client.cursor} {other}"
-    frame = await client.poll(wait=25)
+    frame = await client.poll(25, client.cursor, other)
     assert time.monotonic() - started < 15
     assert [vector[2]["re"] for vector in frame] == [other]
     assert cursors(client.cursor).keys() == {room, other}

@@ -204,7 +204,7 @@ async def test_joined_to_nothing_for_too_long_is_idle(links: Links, hasty: Cell)
 
 async def test_silence_is_ended_by_a_heartbeat_and_an_answer_keeps_the_connection(links: Links, hasty: Cell) -> None:
     client = await links.open(hasty.caller("bob"), {hasty.room(): None}, on=hasty.near)
-    await client.until(lambda: client.beats >= 4)  # longer than a heartbeat and its grace
+    await client.until(lambda: client.beats >= 3)  # longer than a heartbeat and its grace
     assert (await client.ask("chat.typing", {}, next(iter(client.joins))))[0] == "live.ok"
 
 

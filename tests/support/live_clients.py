@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import struct
 from abc import abstractmethod
@@ -364,7 +365,8 @@ class Stream(Posting):
         await super().close()
 
     def cursors(self) -> dict[str, str]:
-        return cursors(self.last_id) or {room: str(place) for room, place in self.places.items()}
+        last = cursors(self.last_id)
+        return {room: last.get(room, str(place)) for room, place in self.places.items()}
 
 
 def cursors(composite: str) -> dict[str, str]:
@@ -391,23 +393,22 @@ class Poll(Posting):
         client.node, client.who = node, who
         asked = pairs(rooms)
         for room, cursor in asked:
-            if cursor is not None and ":" in cursor:
+            if cursor is not None and re.fullmatch(r"\w+:\d+", cursor):
                 client.places[room] = Place.after(cursor)  # nothing else is said of it when it can go on
-        client.cursor = " ".join(room if cursor is None else f"{room}@{cursor}" for room, cursor in asked)
         try:
-            await client.poll(wait=0)
+            await client.poll(0, *(room if cursor is None else f"{room}@{cursor}" for room, cursor in asked))
         except BaseException:
             await client.close()
             raise
         client.joins = {room: client.answers[room] for room, _ in asked if room in client.answers}
         return client
 
-    async def poll(self, wait: float | None = None, cursor: str | None = None) -> list[Any]:
+    async def poll(self, wait: float | None = None, *rooms: str) -> list[Any]:
         """Ask once, and go on from the answer; gives its frame.
 
-        :param cursor: another one than that of the last answer.
+        :param rooms: instead of what the last answer's cursor names.
         """
-        answer = await self.http.send(self._get(wait, cursor))
+        answer = await self.http.send(self._get(wait, *rooms))
         if answer.status_code != 200:
             raise await refusal(answer)
         said = answer.json()
@@ -419,9 +420,8 @@ class Poll(Posting):
         frame: list[Any] = said["frame"]
         return frame
 
-    def _get(self, wait: float | None = None, cursor: str | None = None) -> httpx.Request:
-        parts = (self.cursor if cursor is None else cursor).split(" ")
-        query = [("room", part) for part in parts if part]
+    def _get(self, wait: float | None = None, *rooms: str) -> httpx.Request:
+        query = [("room", room) for room in rooms or self.cursor.split()]
         query += [("wait", f"{self.wait if wait is None else wait:g}"), *self._connection().items()]
         return self.http.build_request("GET", f"{self.node.url}/live/poll", params=query, headers=self.who.reading())
 
