@@ -31,6 +31,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=str
     max_calls: Count = 128  # commands of one connection under way; more wait unread in the socket
     heartbeat: Seconds = 25
     heartbeat_grace: Seconds = 10
+    comment_interval: Seconds = 15  # between comment lines of a silent SSE stream
     stall_timeout: Seconds = 30
     idle_timeout: Seconds = 120
     grant_ttl: Seconds = 15
@@ -38,6 +39,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=str
 
     heal_interval: Seconds = 2
     gap_grace: Seconds = 0.05
+    feed_linger: Seconds = 10  # that a room is followed for long-pollers who come back
     ring_events: Count = 512  # of one room on one node
     ring_bytes: Count = 1024 * 1024
     node_ring_bytes: Count = 64 * 1024 * 1024  # of all rooms on one node

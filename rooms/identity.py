@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
+from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.core.exceptions import ValidationError
-from django.http import parse_cookie
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpResponse, parse_cookie
 from django.http.request import split_domain_port, validate_host
 from django.utils.crypto import constant_time_compare
+from rest_framework.authentication import CSRFCheck
 
 from rooms.contract import Person
 
@@ -68,6 +71,34 @@ def header(headers: Headers, name: bytes) -> str:
 
 def session_key(headers: Headers) -> str | None:
     return parse_cookie(header(headers, b"cookie")).get(settings.SESSION_COOKIE_NAME)
+
+
+def ticket(headers: Headers) -> str | None:
+    """Of ``Authorization: Bearer <ticket>``."""
+    scheme, _, credentials = header(headers, b"authorization").partition(" ")
+    return credentials.strip() if scheme.lower() == "bearer" else None
+
+
+def is_own_read(headers: Headers, *, secure: bool) -> bool:
+    """Whether a GET with cookies may be answered. A browser sends its own site no Origin with one, but says where it
+    comes from when it can.
+    """
+    if header(headers, b"origin"):
+        return is_own_origin(headers, secure=secure)
+    return header(headers, b"sec-fetch-site") not in ("cross-site", "same-site")
+
+
+def is_own_write(scope: Any) -> bool:
+    """Whether a POST with cookies carries the site's CSRF token, as Django checks it; the token is in the header.
+
+    Synchronous; with ``CSRF_USE_SESSIONS`` it asks the database.
+    """
+    request = ASGIRequest({**scope, "method": "POST"}, BytesIO())
+    if settings.CSRF_USE_SESSIONS:
+        request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key(scope["headers"]))
+    check = CSRFCheck(lambda request: HttpResponse())
+    check.process_request(request)
+    return check.process_view(request, HttpResponse, (), {}) is None
 
 
 def is_own_origin(headers: Headers, *, secure: bool) -> bool:

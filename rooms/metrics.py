@@ -5,6 +5,7 @@ from prometheus_client import Counter, Gauge
 connections = Gauge("rooms_connections", "Open connections", ["transport"])
 connects = Counter("rooms_connects", "Connections opened", ["transport"])
 disconnects = Counter("rooms_disconnects", "Connections ended, by close code", ["transport", "code"])
+refused = Counter("rooms_refused", "Handshakes and requests refused, by close or error code", ["transport", "code"])
 joins = Counter("rooms_joins", "Joins answered, by verdict or error code", ["verdict"])
 commands = Counter("rooms_commands", "Commands, by outcome", ["name", "outcome"])
 transaction_retries = Counter("rooms_transaction_retries", "Transactions run again after a deadlock")

@@ -10,6 +10,9 @@ from django.urls import path, re_path
 
 from rooms.consumers import LiveConsumer
 from rooms.node import running
+from rooms.transports.commands import commands
+from rooms.transports.poll import poll
+from rooms.transports.stream import stream
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -25,13 +28,18 @@ websocket_urlpatterns: list[Any] = [
     path("live/ws", LiveConsumer.as_asgi()),  # type: ignore[arg-type]
     re_path("", nothing_here),  # type: ignore[arg-type]
 ]
+http_urlpatterns: list[Any] = [
+    path("live/stream", stream),  # type: ignore[arg-type]
+    path("live/poll", poll),  # type: ignore[arg-type]
+    path("live/commands", commands),  # type: ignore[arg-type]
+]
 
 
 def application(django: Application) -> Application:
-    """The whole site: ``django`` answers http, the rooms answer WebSocket, and the node starts and stops with it."""
+    """The whole site: ``django`` answers http, the rooms what is live, and the node starts and stops with it."""
     return ProtocolTypeRouter(
         {
-            "http": django,
+            "http": URLRouter([*http_urlpatterns, re_path("", django)]),  # type: ignore[arg-type, list-item]
             "websocket": URLRouter(websocket_urlpatterns),
             "lifespan": lifespan,
         }

@@ -88,8 +88,13 @@ class Close(msgspec.Struct, frozen=True):
 
 
 TOO_SLOW = Close(4408, "too slow")
+REPLACED = Close(4412, "this node is being replaced")
 IDLE = Close(4440, "idle")
 PROTOCOL_ERROR = Close(4500, "protocol error")
 UNAUTHENTICATED = Close(4501, "unauthenticated")
 FORBIDDEN = Close(4503, "forbidden")
-BY_CODE = {close.code: close for close in (TOO_SLOW, IDLE, PROTOCOL_ERROR, UNAUTHENTICATED, FORBIDDEN)}
+BY_CODE = {close.code: close for close in (TOO_SLOW, REPLACED, IDLE, PROTOCOL_ERROR, UNAUTHENTICATED, FORBIDDEN)}
+
+
+def replaced(retry_after_ms: int) -> Close:
+    return Close(REPLACED.code, REPLACED.reason, retry_after_ms)

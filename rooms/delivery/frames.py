@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -64,3 +66,48 @@ def vector(name: str, data: Any, **meta: Any) -> bytes:
 
 def frame(vectors: Iterable[bytes]) -> bytes:
     return b"[" + b",".join(vectors) + b"]"
+
+
+# --- formats ---------------------------------------------------------------------------------------------------------
+
+PACKED = 64  # frames kept in the other format, for all readers to whom the same frame goes
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How frames look on the wire; inside the node they are JSON.
+
+    :param kind: of the transport's message, text or binary.
+    :param encode: a JSON frame in this format.
+    :param decode: plain values; raises as msgspec does, and ``UnicodeError`` and ``RecursionError``.
+    """
+
+    subprotocol: str
+    kind: type[str] | type[bytes]
+    encode: Callable[[bytes], bytes]
+    decode: Callable[[bytes], Any]
+
+
+@lru_cache(PACKED)
+def _packed(data: bytes) -> bytes:
+    vectors = msgspec.json.decode(data)
+    try:
+        return msgspec.msgpack.encode(vectors)
+    except OverflowError:  # MessagePack's integers have 64 bits, JSON's have no end
+        return msgspec.msgpack.encode(_within_64_bits(vectors))
+
+
+def _within_64_bits(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _within_64_bits(item) for key, item in value.items()}
+        case list():
+            return [_within_64_bits(item) for item in value]
+        case int() if not -(2**63) <= value < 2**64:
+            return float(value)  # what a JSON reader in a browser makes of it, too
+    return value
+
+
+JSON = Format("live.v1", str, lambda data: data, msgspec.json.decode)
+MSGPACK = Format("live.v1.msgpack", bytes, _packed, msgspec.msgpack.decode)
+FORMATS = {format.subprotocol: format for format in (JSON, MSGPACK)}

@@ -6,15 +6,16 @@ The transport hands in what it received and carries out what comes back, in that
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import msgspec
 
 from rooms import contract
 from rooms.contract import IDLE, MAX_NESTING, PROTOCOL_ERROR, TOO_SLOW, Close, Cursor, Refused, Request
-from rooms.delivery.frames import HEARTBEAT, vector
+from rooms.delivery.frames import HEARTBEAT, JSON, Format, vector
 from rooms.delivery.reader import Flow, Reader
 
 BAD_FRAMES = 5  # in a minute end the connection
@@ -43,16 +44,25 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class Join:
+    """``id`` is what the answer refers to. A ``quiet`` one is not answered when it resumes."""
+
     id: str
     room: str
     cursor: Cursor | None
-    state: bool
+    state: bool = False
+    quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Leave:
     id: str
     reader: Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    id: str
+    ticket: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,29 +80,51 @@ class Shut:
     close: Close
 
 
-Action = Say | Join | Leave | Perform | Credit | Shut
+Action = Say | Join | Leave | Renew | Perform | Credit | Shut
 
 
-class Session:
-    """The protocol of one duplex connection. ``rooms`` are its readers by address, kept by whoever carries out."""
+class Listening:
+    """A connection on which only the server speaks. ``rooms`` are its readers by address, kept by whoever carries out.
 
-    __slots__ = ("_bad_frames", "_due", "_empty_since", "_heard", "_terms", "_written", "flow", "rooms")
+    It beats after ``heartbeat`` seconds of silence, and nothing is expected to answer.
+    """
+
+    __slots__ = ("_empty_since", "_terms", "_written", "flow", "rooms")
 
     def __init__(self, terms: Terms, now: float) -> None:
         self._terms = terms
         self.flow = Flow(terms.window)
         self.rooms: dict[str, Reader] = {}
-        self._heard = self._written = self._empty_since = now
-        self._due: float | None = None  # when an answer to the heartbeat must have come
-        self._bad_frames: deque[float] = deque()
-
-    # --- time
+        self._written = self._empty_since = now
 
     def wrote(self, now: float) -> None:
         self._written = now
 
     def tick(self, now: float) -> Iterator[Action]:
         """To be asked about once a second."""
+        if self.rooms:
+            self._empty_since = now
+        elif now - self._empty_since >= self._terms.idle_timeout:
+            yield Shut(IDLE)
+        if now - self._written >= self._terms.heartbeat:
+            yield Say(HEARTBEAT)
+
+
+class Session(Listening):
+    """The protocol of one duplex connection."""
+
+    __slots__ = ("_bad_frames", "_due", "_format", "_heard")
+
+    def __init__(self, terms: Terms, now: float, format: Format = JSON) -> None:
+        super().__init__(terms, now)
+        self._format = format
+        self._heard = now
+        self._due: float | None = None  # when an answer to the heartbeat must have come
+        self._bad_frames: deque[float] = deque()
+
+    # --- time
+
+    def tick(self, now: float) -> Iterator[Action]:
         terms = self._terms
         if self._due is not None and now >= self._due:
             yield Shut(UNANSWERED)
@@ -109,7 +141,7 @@ class Session:
     # --- what came in
 
     def receive(self, data: str | bytes | None, now: float) -> Iterator[Action]:
-        """One message of the transport; a binary one comes as bytes, which this format refuses."""
+        """One message of the transport; a binary one comes as bytes."""
         self._heard, self._due = now, None
         try:
             vectors = self._frame(data)
@@ -133,22 +165,21 @@ class Session:
 
     def _frame(self, data: str | bytes | None) -> list[Any]:
         """:raises Refused: ``bad_frame``, ``too_large``; :raises ValueError: too large to be answered."""
-        if not isinstance(data, str):
-            raise Refused("bad_frame", "A frame of live.v1 is a text message.")
+        if not isinstance(data, self._format.kind):
+            kind = "text" if self._format.kind is str else "binary"
+            raise Refused("bad_frame", f"A frame of {self._format.subprotocol} is a {kind} message.")
         try:
-            raw = data.encode()
+            raw = data.encode() if isinstance(data, str) else data
         except UnicodeEncodeError:
             raise Refused("bad_frame", "A frame is UTF-8.") from None
         if len(raw) > 2 * self._terms.max_frame_bytes:
             raise ValueError("too large")
-        return parse_frame(raw, self._terms.max_frame_bytes)
+        return parse_frame(raw, self._terms.max_frame_bytes, self._format.decode)
 
     def _vector(self, item: Any) -> Iterator[Action]:
         id = answerable(item)
         try:
             name, data, meta = split_vector(item)
-            if "\0" in name or contract.any_nul(data) or contract.any_nul(meta):
-                raise Refused("bad_data", "U+0000 cannot be stored.")
             if name.startswith("live."):
                 yield from self._control(name, data, meta, id)
             else:
@@ -172,8 +203,8 @@ class Session:
         if id is None:
             raise Refused("bad_data", "An id has 1 to 64 characters of A-Z a-z 0-9 _ - - at `$.meta.id`")
         if name == "live.auth":
-            contract.checked(data, contract.LiveAuth)
-            raise Refused("unauthenticated", "The ticket is not valid.")
+            yield Renew(id, contract.checked(data, contract.LiveAuth).ticket)
+            return
         room = meta.get("room")
         if not isinstance(room, str):
             raise Refused("bad_data", "This command needs a room - at `$.meta.room`")
@@ -194,31 +225,32 @@ class Session:
 # --- shapes ----------------------------------------------------------------------------------------------------------
 
 
-def parse_frame(raw: bytes, max_frame_bytes: int) -> list[Any]:
-    """The items of a JSON frame, not yet looked at.
+def parse_frame(raw: bytes, max_frame_bytes: int, decode: Callable[[bytes], Any] = msgspec.json.decode) -> list[Any]:
+    """The items of a frame, not yet looked at; whatever the format, they are values of JSON.
 
     :raises Refused: ``too_large``, ``bad_frame``.
     """
     if len(raw) > max_frame_bytes:
         raise Refused("too_large", f"A frame has at most {max_frame_bytes} bytes.")
     try:
-        items = msgspec.json.decode(raw)
+        items = decode(raw)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):  # the last for nesting in the thousands
-        raise Refused("bad_frame", "This is not JSON, or nested too deep.") from None
+        raise Refused("bad_frame", "This cannot be decoded, or is nested too deep.") from None
     if not isinstance(items, list):
         raise Refused("bad_frame", "A frame is an array of vectors.")
-    if _too_deep(items, MAX_NESTING):
-        raise Refused("bad_frame", f"A frame is nested at most {MAX_NESTING} deep.")
+    _look_through(items, MAX_NESTING)
     return items
 
 
 def split_vector(item: Any) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """:raises Refused: ``bad_data``, when it is not ``[name, data]`` or ``[name, data, meta]``."""
+    """:raises Refused: ``bad_data``, when it is not ``[name, data]`` or ``[name, data, meta]``, or has U+0000."""
     if not isinstance(item, list) or len(item) not in (2, 3):
         raise Refused("bad_data", "A vector is [name, data] or [name, data, meta].")
     name, data, meta = item if len(item) == 3 else (*item, {})
     if not isinstance(name, str) or not isinstance(data, dict) or not isinstance(meta, dict):
         raise Refused("bad_data", "A vector has a string, an object and an object.")
+    if "\0" in name or contract.any_nul(data) or contract.any_nul(meta):
+        raise Refused("bad_data", "U+0000 cannot be stored.")
     return name, data, meta
 
 
@@ -241,9 +273,16 @@ def bye(close: Close) -> bytes:
     return vector("live.bye", close)
 
 
-def _too_deep(value: Any, left: int) -> bool:
-    if isinstance(value, dict):
-        return left == 0 or any(_too_deep(item, left - 1) for item in value.values())
-    if isinstance(value, list):
-        return left == 0 or any(_too_deep(item, left - 1) for item in value)
-    return False
+def _look_through(value: Any, left: int) -> None:
+    """:raises Refused: ``bad_frame``, when it is nested deeper than ``left`` or holds what JSON does not know."""
+    if isinstance(value, dict | list):
+        if left == 0:
+            raise Refused("bad_frame", f"A frame is nested at most {MAX_NESTING} deep.")
+        if isinstance(value, dict):
+            if not all(isinstance(key, str) for key in value):
+                raise Refused("bad_frame", "The keys of an object are strings.")
+            value = value.values()
+        for item in value:
+            _look_through(item, left - 1)
+    elif not (value is None or isinstance(value, str | int) or (isinstance(value, float) and isfinite(value))):
+        raise Refused("bad_frame", "A frame holds the values of JSON and no others.")

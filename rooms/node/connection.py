@@ -1,20 +1,21 @@
-"""One open connection: everything that is written to it goes through here, in one order."""
+"""One open connection, whatever carries it: what is said to it, and which readers it has."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from rooms import metrics
-from rooms.contract import TOO_SLOW, Close
+from rooms.contract import TOO_SLOW, Close, Refused
 from rooms.delivery.feed import Taken
 from rooms.delivery.frames import HEARTBEAT, frame
 from rooms.delivery.reader import Reader
-from rooms.delivery.session import Say, Session, Shut, bye
+from rooms.delivery.session import Join, Listening, Say, Shut, bye, error, ok
 
 if TYPE_CHECKING:
     from rooms.node.hub import Hub
@@ -24,61 +25,48 @@ logger = logging.getLogger(__name__)
 CLOSE_TIMEOUT = 5  # seconds that a goodbye may wait for a client that does not read
 
 
-class Connection:
-    """Control frames always go out, in order; event frames while the client has credit and the socket takes them.
+class Connection(ABC):
+    """What hub and feeds know of a connection. Everything that is written to it goes through :meth:`_write`.
 
-    What waits here is bounded: control frames by ``unsent_bytes`` (beyond it the client is too slow), event frames by
-    one frame. A reader who finds no room keeps its cursor and nothing else, and is listed as ``behind``.
-
-    :param send: writes one frame and returns when the socket takes more.
-    :param shut: closes the transport with a code and a reason.
-    :param abandon: ends the transport's own handling of it, for a client that does not even take the goodbye.
+    Control frames always go out, in order; event frames while there is room. A reader who finds no room keeps its
+    cursor and nothing else, and is listed as behind.
     """
 
-    __slots__ = (
-        "__weakref__", "_abandon", "_behind", "_deadline", "_outbox", "_send", "_shut", "_task", "_unsent", "closed",
-        "hub", "id", "session", "transport", "user",
-    )  # fmt: skip
+    __slots__ = ("__weakref__", "_behind", "closed", "hub", "id", "session", "user")
 
-    def __init__(
-        self,
-        hub: Hub,
-        session: Session,
-        *,
-        id: str,
-        user: Any,
-        transport: str,
-        send: Callable[[bytes], Awaitable[None]],
-        shut: Callable[[Close], Awaitable[None]],
-        abandon: Callable[[], object],
-    ) -> None:
+    transport: str
+    returns = False  # whether its client comes back in a moment for what follows, so that feeds wait for it
+
+    def __init__(self, hub: Hub, session: Listening, *, id: str, user: Any) -> None:
+        """:param user: the primary key, None for nobody."""
         self.hub = hub
         self.session = session
         self.id = id
         self.user = user
-        self.transport = transport
         self.closed: Close | None = None
-        self._send = send
-        self._shut = shut
-        self._abandon = abandon
-        self._deadline: asyncio.TimerHandle | None = None
-        self._outbox: deque[bytes] = deque()
-        self._unsent = 0
         self._behind: dict[Reader, None] = {}
-        self._task: asyncio.Task[None] | None = None
+
+    # --- what a transport has to say
+
+    @abstractmethod
+    def _write(self, data: bytes) -> None:
+        """Take a frame, JSON, for the client."""
+
+    @abstractmethod
+    def _end(self) -> None:
+        """``closed`` was set: nothing more is written, see to it that the transport ends."""
+
+    @property
+    @abstractmethod
+    def has_room(self) -> bool:
+        """Whether an event frame may be written now."""
 
     # --- writing
 
     def say(self, *vectors: bytes) -> None:
         """Write these vectors as one control frame."""
-        self._write(HEARTBEAT if vectors == (HEARTBEAT,) else frame(vectors))
-        if self._unsent > self.hub.config.unsent_bytes:
-            self.close(TOO_SLOW)
-
-    async def breathe(self) -> None:
-        """Where much waits, let the writer go on before more is said: a frame may ask for thousands of answers."""
-        if self._unsent > self.hub.config.max_frame_bytes:
-            await asyncio.sleep(0)
+        if self.closed is None:
+            self._write(HEARTBEAT if vectors == (HEARTBEAT,) else frame(vectors))
 
     def deliver(self, reader: Reader, taken: Taken) -> bool:
         """Write an event frame for this reader, when there is room for it; False leaves everything as it was."""
@@ -94,35 +82,22 @@ class Connection:
         self._write(taken.frame)
         return True
 
-    @property
-    def has_room(self) -> bool:
-        return self.closed is None and self.session.flow.has_credit and self._unsent <= self.hub.config.max_frame_bytes
-
     def close(self, close: Close) -> None:
         """Say goodbye and close; nothing is written after it. Only the first reason counts."""
-        if self.closed is not None:
-            return
-        slow = self._unsent > self.hub.config.unsent_bytes
-        if not slow:  # a client that reads nothing need not be told
-            self._write(frame([bye(close)]))
+        self.say(bye(close))
+        if self.closed is None:  # saying it may have been too much
+            self._closed(close)
+
+    def _closed(self, close: Close) -> None:
         self.closed = close
         self.hub.detach(self)
-        if slow:
-            self._outbox.clear()
-        self._deadline = self.hub.loop.call_later(CLOSE_TIMEOUT, self._abandon)
-        if self._task is None:
-            self._start()
+        self._end()
 
     def lost(self) -> None:
         """The transport is gone: write nothing more and forget what waits."""
         if self.closed is None:
             self.closed = Close(1006, "the connection was lost")
-        self._outbox.clear()
         self._behind.clear()
-        if self._deadline is not None:
-            self._deadline.cancel()
-        if self._task is not None:
-            self._task.cancel()
 
     def tick(self, now: float) -> None:
         """Carry out what time alone brings: a heartbeat, an end."""
@@ -132,13 +107,37 @@ class Connection:
             elif isinstance(action, Shut):
                 self.close(action.close)
 
+    # --- joining
+
+    async def join(self, *wanted: Join) -> None:
+        """Join these rooms and answer in one frame; then their readers are served."""
+        rooms = self.session.rooms
+        answers = []
+        outcomes = await self.hub.join(self, wanted)
+        for join, outcome in zip(wanted, outcomes, strict=True):
+            if isinstance(outcome, Refused):
+                answers.append(error(outcome, join.id))
+                continue
+            if self.closed is not None:
+                self.hub.leave(outcome.reader)
+                continue
+            if join.room in rooms:  # nothing of the old subscription follows the new answer
+                self.hub.leave(rooms[join.room])
+            rooms[join.room] = outcome.reader
+            if not (join.quiet and outcome.verdict == "resumed"):
+                answers.append(ok(join.id, outcome.answer()))
+        if answers:
+            self.say(*answers)
+        for outcome in outcomes:
+            if not isinstance(outcome, Refused) and rooms.get(outcome.reader.grant.address) is outcome.reader:
+                self.hub.attach(outcome.reader)
+
     # --- readers who are behind
 
     def wait(self, reader: Reader) -> None:
         """This reader is behind: it is served when there is room."""
         self._behind[reader] = None
-        if self._task is None:
-            self.serve()
+        self.serve()
 
     def forget(self, reader: Reader) -> None:
         self._behind.pop(reader, None)
@@ -151,17 +150,89 @@ class Connection:
             if self.hub.serve(reader):
                 self._behind[reader] = None
 
-    # --- the one writer
+
+class StreamingConnection(Connection):
+    """A connection that stays open and takes frames while its socket does: one writer, one order.
+
+    What waits here is bounded: control frames by ``unsent_bytes`` (beyond it the client is too slow), event frames by
+    one frame. A client whose socket takes nothing for ``stall_timeout`` is too slow as well.
+
+    :param send: writes one frame and returns when the socket takes more.
+    :param shut: closes the transport with a code and a reason.
+    :param abandon: ends the transport's own handling of it, for a client that does not even take the goodbye.
+    """
+
+    __slots__ = ("_abandon", "_deadline", "_outbox", "_send", "_shut", "_since", "_task", "_unsent")
+
+    def __init__(
+        self,
+        hub: Hub,
+        session: Listening,
+        *,
+        id: str,
+        user: Any,
+        send: Callable[[bytes], Awaitable[None]],
+        shut: Callable[[Close], Awaitable[None]],
+        abandon: Callable[[], object],
+    ) -> None:
+        super().__init__(hub, session, id=id, user=user)
+        self._send = send
+        self._shut = shut
+        self._abandon = abandon
+        self._deadline: asyncio.TimerHandle | None = None
+        self._outbox: deque[bytes] = deque()
+        self._unsent = 0
+        self._since = 0.0  # when the write that is under way began
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def has_room(self) -> bool:
+        return self.closed is None and self.session.flow.has_credit and self._unsent <= self.hub.config.max_frame_bytes
+
+    async def breathe(self) -> None:
+        """Where much waits, let the writer go on before more is said: a frame may ask for thousands of answers."""
+        if self._unsent > self.hub.config.max_frame_bytes:
+            await asyncio.sleep(0)
+
+    def tick(self, now: float) -> None:
+        if self._task is not None and now - self._since > self.hub.config.stall_timeout:
+            self.close(TOO_SLOW)
+        super().tick(now)
+
+    def wait(self, reader: Reader) -> None:
+        self._behind[reader] = None
+        if self._task is None:  # else the writer serves it when the socket has taken what it has
+            self.serve()
 
     def _write(self, data: bytes) -> None:
-        if self.closed is not None:
-            return
+        data = self._encoded(data)
         self._outbox.append(data)
         self._unsent += len(data)
+        if self._unsent > self.hub.config.unsent_bytes:  # a client that reads nothing need not be told
+            self._outbox.clear()
+            self._closed(TOO_SLOW)
+        elif self._task is None:
+            self._start()
+
+    def _encoded(self, data: bytes) -> bytes:
+        """The frame as the transport sends it."""
+        return data
+
+    def _end(self) -> None:
+        self._deadline = self.hub.loop.call_later(CLOSE_TIMEOUT, self._abandon)
         if self._task is None:
             self._start()
 
+    def lost(self) -> None:
+        super().lost()
+        self._outbox.clear()
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
     def _start(self) -> None:
+        self._since = time.monotonic()
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
@@ -171,7 +242,8 @@ class Connection:
                     data = self._outbox.popleft()
                     await self._send(data)
                     self._unsent -= len(data)
-                self.session.wrote(time.monotonic())
+                    self._since = time.monotonic()
+                self.session.wrote(self._since)
                 if self.closed is not None:
                     await self._shut(self.closed)
                     return

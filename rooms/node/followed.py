@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from typing import Any, Protocol
 from uuid import UUID
@@ -42,8 +42,10 @@ class Followed:
     """
 
     __slots__ = (
+        "_closed",
         "_flushing",
         "_gap_timer",
+        "_leaving",
         "_mending",
         "_node",
         "_reads",
@@ -64,6 +66,8 @@ class Followed:
             frame_bytes=node.config.max_frame_bytes,
         )
         self.readers: dict[Reader, None] = {}
+        self._closed = False
+        self._leaving: asyncio.TimerHandle | None = None
         self._flushing = False
         self._told = 0  # the highest head that anybody spoke of
         self._gap_timer: asyncio.TimerHandle | None = None
@@ -71,10 +75,18 @@ class Followed:
         self._reads: dict[int, asyncio.Task[Reading]] = {}  # by cursor: shared while under way
         self._waiting: dict[tuple[int, bool], dict[Reader, None]] = {}  # by (cursor, state): readers behind the ring
 
+    def linger(self, seconds: float, leave: Callable[[Followed], None]) -> None:
+        """The last reader comes back in a moment: keep the feed until then, and leave if nobody does."""
+        if self._leaving is not None:
+            self._leaving.cancel()
+        self._leaving = self._node.loop.call_later(seconds, leave, self)
+
     def close(self) -> None:
-        if self._gap_timer is not None:
-            self._gap_timer.cancel()
-            self._gap_timer = None
+        self._closed = True
+        for timer in (self._gap_timer, self._leaving):
+            if timer is not None:
+                timer.cancel()
+        self._gap_timer = self._leaving = None
 
     # --- events come in
 
@@ -206,7 +218,7 @@ class Followed:
         :raises Refused: ``unavailable``, ``not_found``.
         """
         feed = self.feed
-        while self.readers:
+        while not self._closed:
             before = feed.head
             assert before is not None
             reading = await self._read(before)

@@ -10,7 +10,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from rooms.conf import Config, config
 from rooms.contract import Cursor, Refused, Right, not_found, unavailable
 from rooms.delivery.frames import Notice, vector
 from rooms.delivery.reader import Reader
+from rooms.delivery.session import Join
 from rooms.node.connection import Connection
 from rooms.node.database import Database
 from rooms.node.doorbell import Doorbell
@@ -41,12 +43,22 @@ T = TypeVar("T")
 
 
 class Joined(NamedTuple):
-    """The answer to a join, before it is written."""
+    """A join that was admitted, before its answer is written."""
 
     reader: Reader
     verdict: str
     cursor: Cursor
     head: int
+
+    def answer(self) -> dict[str, Any]:
+        return {
+            "room": self.reader.grant.address,
+            "verdict": self.verdict,
+            "cursor": str(self.cursor),
+            "epoch": self.cursor.epoch,
+            "head": self.head,
+            "can": sorted(self.reader.grant.can),
+        }
 
 
 class Hub:
@@ -57,6 +69,7 @@ class Hub:
         self.writer = Writer(self.database, batch=self.config.batch, lanes=max(1, self.config.threads // 2))
         self.rooms: dict[UUID, Followed] = {}
         self.connections: dict[str, Connection] = {}
+        self.draining = False  # nothing new is begun, what comes in stays unanswered
         self.doorbell = Doorbell(self.config, self.hear, self._heal_one)
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -99,26 +112,52 @@ class Hub:
 
     # --- joining and leaving
 
-    async def join(self, connection: Connection, address: str, cursor: Cursor | None, state: bool) -> Joined:
-        """Take a reader into the room's feed and find its place. It gets nothing before :meth:`attach`.
+    async def join(self, connection: Connection, wanted: Sequence[Join]) -> list[Joined | Refused]:
+        """Take readers into the rooms' feeds and find their places. They get nothing before :meth:`attach`.
 
-        :raises Refused: ``not_found``, ``forbidden``, ``unavailable``.
+        One question to the gate for all of them. Refused, each for itself: ``not_found``, ``forbidden``,
+        ``unavailable``.
         """
-        grant = await self._ask(access.authorize, connection.user, address)
-        grant.require(Right.READ)
-        if grant.archived:
-            raise Refused("forbidden", "This room is archived.")
+        asks = [(connection.user, join.room) for join in wanted]
+        try:
+            grants = await self.database.control(access.authorize_many, asks)
+        except DatabaseError as error:
+            logger.warning("the database does not answer: %r", error)
+            outcomes: list[Joined | Refused] = [unavailable()] * len(wanted)
+        else:
+            seats = [self._seat(connection, grants.get(ask)) for ask in asks]
+            try:
+                outcomes = list(await asyncio.gather(*map(self._place, seats, wanted)))
+            except BaseException:
+                for seat in seats:
+                    if isinstance(seat, Reader):
+                        self.leave(seat)
+                raise
+        for outcome in outcomes:
+            metrics.joins.labels(outcome.code if isinstance(outcome, Refused) else outcome.verdict).inc()
+        return outcomes
+
+    def _seat(self, connection: Connection, grant: Grant | None) -> Reader | Refused:
+        if grant is None:
+            return not_found()
+        if Right.READ not in grant.can or grant.archived:
+            return Refused("forbidden", "This room is archived." if grant.archived else "You may not read this room.")
         followed = self._follow(grant)
         reader = Reader(connection, followed.feed, grant)
         followed.readers[reader] = None
+        return reader
+
+    async def _place(self, reader: Reader | Refused, join: Join) -> Joined | Refused:
+        if isinstance(reader, Refused):
+            return reader
+        followed = self.rooms[reader.grant.room]
         try:
-            verdict = await followed.place(reader, cursor, state=state)
-            if reader not in followed.readers:  # the room ended meanwhile
-                raise not_found()
-        except BaseException:
+            verdict = await followed.place(reader, join.cursor, state=join.state)
+        except Refused as refused:
             self.leave(reader)
-            raise
-        metrics.joins.labels(verdict).inc()
+            return refused
+        if reader not in followed.readers:  # the room ended meanwhile
+            return not_found()
         head = followed.feed.head
         assert head is not None
         return Joined(reader, verdict, Cursor(reader.epoch, reader.cursor), head)
@@ -142,7 +181,25 @@ class Hub:
             return
         del followed.readers[reader]
         if not followed.readers:
-            self._unfollow(followed)
+            if reader.connection.returns:
+                followed.linger(self.config.feed_linger, self._unfollow)
+            else:
+                self._unfollow(followed)
+
+    @contextmanager
+    def holding(self, connection: Connection) -> Iterator[None]:
+        """While it is open: known, counted, looked after. Whatever ends it, its readers leave their feeds."""
+        metrics.connects.labels(connection.transport).inc()
+        metrics.connections.labels(connection.transport).inc()
+        self.connections[connection.id] = connection
+        try:
+            yield
+        finally:
+            self.detach(connection)
+            connection.lost()
+            assert connection.closed is not None
+            metrics.connections.labels(connection.transport).dec()
+            metrics.disconnects.labels(connection.transport, str(connection.closed.code)).inc()
 
     def detach(self, connection: Connection) -> None:
         """The connection is over: its readers leave."""
@@ -160,6 +217,8 @@ class Hub:
         return followed
 
     def _unfollow(self, followed: Followed) -> None:
+        if followed.readers:  # one came while it lingered
+            return
         if self.rooms.get(followed.room) is followed:
             del self.rooms[followed.room]
             self.doorbell.unfollow(followed.room)
@@ -258,14 +317,6 @@ class Hub:
             except Exception as error:
                 metrics.dropped.labels("upkeep_failed").inc()
                 logger.warning("%s failed and is tried again: %r", work.__name__, error)
-
-    async def _ask(self, function: Callable[..., T], *args: Any) -> T:
-        """:raises Refused: ``unavailable`` without the database, and what the function itself refuses."""
-        try:
-            return await self.database.control(function, *args)
-        except DatabaseError as error:
-            logger.warning("the database does not answer: %r", error)
-            raise unavailable() from error
 
     def run(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = self.loop.create_task(work)

@@ -8,14 +8,25 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import Any
 
+import msgspec
+
 from rooms import commands, metrics
 from rooms.commands import Command, Outcome, Postponed
 from rooms.contract import Refused
+from rooms.delivery.session import error, ok
 from rooms.node.database import Database
 
 logger = logging.getLogger(__name__)
 
+
 Waiting = tuple[Command, "asyncio.Future[Outcome]"]
+
+
+def told(id: str | None, outcome: Outcome) -> bytes | None:
+    """The vector that answers a command; None for one without an id that was done."""
+    if isinstance(outcome, Refused):
+        return error(outcome, id)
+    return ok(id, msgspec.Raw(outcome)) if id is not None and isinstance(outcome, bytes) else None
 
 
 class Writer:

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from rooms.contract import Close, Cursor
-from rooms.delivery.session import Session, Terms, ok
-from rooms.node.connection import Connection
+from rooms.contract import Close, Cursor, Refused
+from rooms.delivery.session import Join, Session, Terms, ok
+from rooms.node.connection import StreamingConnection
 from rooms.node.hub import Hub
 
 TERMS = Terms(
@@ -30,6 +30,10 @@ async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
             await asyncio.sleep(0)
 
 
+class InProcess(StreamingConnection):
+    transport = "test"
+
+
 class Listener:
     """Joins one room and writes down what it is sent. ``stuck`` is a socket that takes nothing."""
 
@@ -40,12 +44,11 @@ class Listener:
         self.heard = asyncio.Event()
         self.takes = asyncio.Event()
         self.takes.set()
-        self.connection = Connection(
+        self.connection = InProcess(
             hub,
             Session(TERMS, time.monotonic()),
             id=f"listener-{number}",
             user=user,
-            transport="test",
             send=self._send,
             shut=self._shut,
             abandon=self._shut_now,
@@ -53,10 +56,12 @@ class Listener:
         hub.connections[self.connection.id] = self.connection
 
     async def join(self, address: str, cursor: Cursor | None = None, *, state: bool = False) -> Any:
-        joined = await self.connection.hub.join(self.connection, address, cursor, state)
+        [joined] = await self.connection.hub.join(self.connection, [Join("join", address, cursor, state)])
+        if isinstance(joined, Refused):
+            raise joined
         self.place_joined = joined.cursor.seq
         self.connection.session.rooms[address] = joined.reader
-        self.connection.say(ok("join", {"verdict": joined.verdict}))
+        self.connection.say(ok("join", joined.answer()))
         self.connection.hub.attach(joined.reader)
         return joined
 

@@ -51,7 +51,7 @@ def test_every_close_code_of_ours_has_its_row() -> None:
 def test_every_command_that_a_socket_takes_has_its_row() -> None:
     documented = {name for row in rows("protocol.md", "command") for name in named(row[0])}
     chat = {name for name, kind in COMMANDS.items() if kind.wire and kind.effect.__module__.startswith("rooms.")}
-    assert documented - {"meta.room"} == chat | {"live.join", "live.leave", "live.ack"}
+    assert documented - {"meta.room"} == chat | {"live.join", "live.leave", "live.ack", "live.auth"}
 
 
 def test_every_event_has_its_row_and_policy() -> None:

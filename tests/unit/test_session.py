@@ -11,7 +11,7 @@ import pytest
 from rooms import contract
 from rooms.contract import IDLE, PROTOCOL_ERROR, TOO_SLOW, Cursor
 from rooms.delivery.frames import HEARTBEAT
-from rooms.delivery.session import UNANSWERED, Action, Credit, Join, Leave, Perform, Say, Session, Shut, Terms
+from rooms.delivery.session import UNANSWERED, Action, Credit, Join, Leave, Perform, Renew, Say, Session, Shut, Terms
 
 ROOM = "acme/general"
 EFFECT = "k3J9-abc_DEF0123"
@@ -177,3 +177,8 @@ def test_the_time_that_it_was_joined_is_not_idle(session: Session) -> None:
     session.rooms.clear()
     assert alive(1_119) == []
     assert alive(1_120) == [Shut(IDLE)]
+
+
+def test_a_newer_ticket_is_shown_to_whoever_carries_out(session: Session) -> None:
+    assert say(session, ["live.auth", {"ticket": "x"}, {"id": "1"}]) == [Renew("1", "x")]
+    assert answer(say(session, ["live.auth", {}, {"id": "2"}])[0]) == ("bad_data", "2")

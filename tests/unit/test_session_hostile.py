@@ -60,7 +60,6 @@ REFUSED: dict[str, tuple[Any, str, str | None]] = {
     ),
     "leaving what was not joined": (["live.leave", {}, {"room": ROOM, "id": "1"}], "not_joined", "1"),
     "leaving with data": (["live.leave", {"why": 1}, {"room": ROOM, "id": "1"}], "bad_data", "1"),
-    "a ticket that is not valid": (["live.auth", {"ticket": "x"}, {"id": "1"}], "unauthenticated", "1"),
     "an acknowledgement of a word": (["live.ack", {"frames": "all"}], "bad_data", None),
     "an acknowledgement below zero": (["live.ack", {"frames": -1}], "bad_data", None),
 }

@@ -1,0 +1,70 @@
+"""Who comes in, and what they are told first: alike for every transport."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import DatabaseError
+
+from rooms import contract, identity, tickets
+from rooms.contract import Refused, unavailable
+from rooms.delivery.frames import vector
+from rooms.delivery.session import Terms
+from rooms.identity import Headers, Identity
+from rooms.node.connection import Connection
+from rooms.node.hub import Hub
+
+logger = logging.getLogger(__name__)
+
+SPREAD = 1_000  # ms over which those come back who reach a node that is being replaced
+
+
+async def admit(hub: Hub, headers: Headers, *, ticket: str | None, is_own: Callable[[], bool]) -> Identity | None:
+    """The person behind this handshake or request; None for nobody, where the site lets nobody in.
+
+    A ticket needs no proof of where the request comes from, and cookies beside it are ignored.
+
+    :param is_own: whether a request with cookies comes from a page that may use them; it is called on a thread.
+    :raises Refused: ``unauthenticated``, ``forbidden`` for another site's page, ``unavailable``.
+    """
+    if hub.draining:
+        raise Refused("unavailable", "This node is being replaced.", retry_after_ms=random.randint(0, SPREAD))  # noqa: S311
+    key = identity.session_key(headers)
+    who = None
+    if ticket is not None or key:
+        try:
+            who = await hub.database.control(_identify, ticket, key, is_own)
+        except DatabaseError as failed:
+            logger.warning("nobody can be identified now: %r", failed)
+            raise unavailable() from failed
+    if who is None and (ticket is not None or not hub.config.public_read):
+        raise Refused("unauthenticated", "Log in to do this.")
+    return who
+
+
+def _identify(ticket: str | None, session_key: str | None, is_own: Callable[[], bool]) -> Identity | None:
+    if ticket is not None:
+        return tickets.identify(ticket)
+    if not is_own():
+        raise Refused("forbidden", "A page of another site may not do this.")
+    return identity.by_session(session_key or "")
+
+
+def hello(connection: Connection, who: Identity | None, terms: Terms) -> bytes:
+    config = connection.hub.config
+    data: dict[str, Any] = {
+        "protocol": contract.PROTOCOL,
+        "connection": connection.id,
+        "user": who.person if who else None,
+        "transport": connection.transport,
+        "heartbeat_s": config.heartbeat,
+        "window": terms.window,
+        "max_frame_bytes": terms.max_frame_bytes,
+        "max_rooms": terms.max_rooms,
+        "time": datetime.now(UTC),
+    }
+    return vector("live.hello", data)

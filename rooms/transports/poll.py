@@ -1,0 +1,112 @@
+"""``GET /live/poll``: long-poll. Nothing is kept between polls: the cursor that comes next is the acknowledgement."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+from rooms.contract import Close, Refused
+from rooms.delivery.feed import Taken
+from rooms.delivery.frames import encode
+from rooms.delivery.reader import Reader
+from rooms.delivery.session import Listening, Terms
+from rooms.node.admission import hello
+from rooms.node.connection import Connection
+from rooms.transports.exchange import Exchange, endpoint
+from rooms.transports.places import asked, composite, places
+
+WAIT = 20.0  # seconds, when the client does not say
+WAIT_MAX = 25.0  # much of what stands between gives up at 30
+ANSWERED = Close(1000, "answered")
+
+
+class Poll(Connection):
+    """What is told to one poll, collected into one frame. Something to tell ends the waiting.
+
+    :param leave: to be called when there is something, or nothing more will come.
+    """
+
+    __slots__ = ("_bytes", "_leave", "_vectors")
+
+    transport = "poll"
+    returns = True
+
+    def __init__(self, *args: Any, leave: Callable[[], None], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._leave = leave
+        self._vectors: list[bytes] = []
+        self._bytes = 0
+
+    @property
+    def has_room(self) -> bool:
+        return self.closed is None and self._bytes < self.hub.config.max_frame_bytes
+
+    def deliver(self, reader: Reader, taken: Taken) -> bool:
+        if self._vectors and self._bytes + len(taken.frame) > self.hub.config.max_frame_bytes:
+            return False  # the next poll gets it
+        return super().deliver(reader, taken)
+
+    def answer(self) -> bytes:
+        """What was told, and where the client stands once it has it."""
+        cursor = encode(composite(self.session.rooms.values()))
+        return b'{"cursor":' + cursor + b',"frame":[' + b",".join(self._vectors) + b"]}"
+
+    def _write(self, data: bytes) -> None:
+        self._vectors.append(data[1:-1])
+        self._bytes += len(data)
+        self._leave()
+
+    def _end(self) -> None:
+        self._leave()
+
+
+@endpoint("GET", Poll.transport)
+async def poll(exchange: Exchange) -> None:
+    hub = exchange.hub
+    who = await exchange.admit()
+    query = exchange.query()
+    wait = seconds(query.get("wait", [""])[-1])
+    wanted = places(query.get("room", []))
+    joins, malformed = asked(wanted, max_rooms=hub.config.max_rooms, quiet=True)
+    terms = Terms(
+        window=None,
+        max_frame_bytes=hub.config.max_frame_bytes,
+        max_rooms=hub.config.max_rooms,
+        heartbeat=inf,  # a poll ends by itself
+        heartbeat_grace=inf,
+        stall_timeout=inf,
+        idle_timeout=inf,
+    )
+    connection = Poll(
+        hub,
+        Listening(terms, time.monotonic()),
+        id=secrets.token_urlsafe(12),
+        user=who.user if who else None,
+        leave=exchange.leave,
+    )
+    with hub.holding(connection):
+        if "connection" not in query and not any(wanted.values()):
+            connection.say(hello(connection, who, terms))
+        if malformed:
+            connection.say(*malformed)
+        await connection.join(*joins)
+        if None in wanted.values():
+            exchange.leave()
+        if not await exchange.stay(wait):
+            return
+        answer = connection.answer()
+        connection.closed = connection.closed or ANSWERED
+    await exchange.answer(answer)
+
+
+def seconds(text: str) -> float:
+    """:raises Refused: ``bad_data``."""
+    if not text:
+        return WAIT
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?", text) or float(text) > WAIT_MAX:
+        raise Refused("bad_data", f"A poll waits for 0 to {WAIT_MAX:.0f} seconds - at `$.wait`")
+    return float(text)

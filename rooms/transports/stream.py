@@ -1,0 +1,80 @@
+"""``GET /live/stream``: server-sent events. The rooms are chosen when it opens; commands go by POST."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from rooms.contract import Close, Refused
+from rooms.delivery.frames import HEARTBEAT
+from rooms.delivery.session import Listening, Terms
+from rooms.node.admission import hello
+from rooms.node.connection import StreamingConnection
+from rooms.transports.exchange import URL_MAX, Exchange, endpoint
+from rooms.transports.places import asked, composite, places
+
+COMMENT = b":\n\n"
+UNBUFFERED = (b"x-accel-buffering", b"no")  # nginx would collect events until a buffer is full
+
+
+class Stream(StreamingConnection):
+    """Each frame has as its ``id`` where the client stands once it has it, so the id is made with the frame."""
+
+    __slots__ = ("_joined",)
+
+    transport = "sse"
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._joined = False
+
+    def _encoded(self, data: bytes) -> bytes:
+        if data is HEARTBEAT:
+            return COMMENT
+        readers: Iterable[Any] = self.session.rooms.values()
+        self._joined = self._joined or bool(readers)
+        if not self._joined:  # an empty id would make a browser forget the place that it comes with
+            return b"data: " + data + b"\n\n"
+        return b"id: " + composite(readers).encode() + b"\ndata: " + data + b"\n\n"
+
+
+@endpoint("GET", Stream.transport)
+async def stream(exchange: Exchange) -> None:
+    hub = exchange.hub
+    who = await exchange.admit()
+    wanted = places(exchange.query().get("room", []))
+    last = exchange.header(b"last-event-id")
+    if len(last) > URL_MAX:
+        raise Refused("too_large", f"Last-Event-ID has at most {URL_MAX} bytes.")
+    wanted |= {room: cursor for room, cursor in places(last.split(" ")).items() if room in wanted and cursor}
+    joins, malformed = asked(wanted, max_rooms=hub.config.max_rooms)
+    terms = Terms(
+        window=None,
+        max_frame_bytes=hub.config.max_frame_bytes,
+        max_rooms=hub.config.max_rooms,
+        heartbeat=hub.config.comment_interval - 1,  # it is looked at once a second
+        heartbeat_grace=0,
+        stall_timeout=hub.config.stall_timeout,
+        idle_timeout=hub.config.idle_timeout,
+    )
+
+    async def shut(close: Close) -> None:
+        await exchange.end()
+        exchange.leave()
+
+    connection = Stream(
+        hub,
+        Listening(terms, time.monotonic()),
+        id=secrets.token_urlsafe(12),
+        user=who.user if who else None,
+        send=exchange.write,
+        shut=shut,
+        abandon=exchange.leave,
+    )
+    await exchange.begin("text/event-stream", UNBUFFERED)
+    with hub.holding(connection):
+        connection.say(hello(connection, who, terms), *malformed)
+        await connection.join(*joins)
+        await exchange.stay()
