@@ -77,6 +77,7 @@ def test_the_table_covers_the_codes_that_a_session_decides() -> None:
     elsewhere = {
         "not_found",
         "forbidden",
+        "unauthenticated",
         "conflict",
         "id_reused",
         "rate_limited",
