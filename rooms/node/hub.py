@@ -71,6 +71,8 @@ class Hub:
         self.connections: dict[str, Connection] = {}
         self.draining = False  # nothing new is begun, what comes in stays unanswered
         self.doorbell = Doorbell(self.config, self.hear, self._heal_one)
+        self._deserted = asyncio.Event()
+        self._deserted.set()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self) -> None:
@@ -192,11 +194,15 @@ class Hub:
         metrics.connects.labels(connection.transport).inc()
         metrics.connections.labels(connection.transport).inc()
         self.connections[connection.id] = connection
+        self._deserted.clear()
         try:
             yield
         finally:
             self.detach(connection)
             connection.lost()
+            del self.connections[connection.id]
+            if not self.connections:
+                self._deserted.set()
             assert connection.closed is not None
             metrics.connections.labels(connection.transport).dec()
             metrics.disconnects.labels(connection.transport, str(connection.closed.code)).inc()
@@ -206,7 +212,10 @@ class Hub:
         for reader in list(connection.session.rooms.values()):
             self.leave(reader)
         connection.session.rooms.clear()
-        self.connections.pop(connection.id, None)
+
+    async def deserted(self) -> None:
+        """Returns when the last connection has ended."""
+        await self._deserted.wait()
 
     def _follow(self, grant: Grant) -> Followed:
         followed = self.rooms.get(grant.room)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import socket
@@ -14,9 +15,10 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connections
 from uvicorn import Config, Server
-from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors import multiprocess
 
 from rooms.conf import config
+from rooms.node import draining, running
 
 GRACE = 10  # seconds that requests under way may take when the server stops; without a limit uvicorn waits for ever
 
@@ -62,7 +64,11 @@ def listen(host: str, port: int) -> socket.socket:
         raise CommandError(f"{port} is no port: they go from 1 to 65535.")
     try:
         family, _, _, _, sockaddr = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(sockaddr[:2], family=family, backlog=2048)
+        listener = socket.create_server(sockaddr[:2], family=family, backlog=2048)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; accepted sockets inherit it
+            # Without it a peer that vanished, or takes nothing, holds its socket for 15 minutes of retransmissions.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(config().stall_timeout * 1000))
+        return listener
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise CommandError(
@@ -102,8 +108,36 @@ def configuration(*, workers: int, access_log: bool) -> Configuration:
     )
 
 
+class DrainingServer(Server):
+    """Sends its clients elsewhere before it stops. uvicorn by itself cuts them all off at once, with 1012."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
+        hub = running.current()
+        if hub is not None:
+            drain = asyncio.ensure_future(draining.drain(hub))
+            while not drain.done() and not self.force_exit:  # a second Ctrl-C waits for nothing
+                await asyncio.wait([drain], timeout=0.1)
+            if drain.done():
+                drain.result()
+            drain.cancel()
+        await super().shutdown(sockets)
+
+
+class Worker(multiprocess.Process):
+    @property
+    def server(self) -> Server:
+        if self._server is None:
+            self._server = DrainingServer(self.config)
+        return self._server
+
+
 def serve(configuration: Config, listener: socket.socket) -> None:
     if configuration.use_subprocess:
-        Multiprocess(configuration, sockets=[listener]).run()
+        multiprocess.Process = Worker  # type: ignore[misc]  # its supervisor names the class and takes no other
+        multiprocess.Multiprocess(configuration, sockets=[listener]).run()
     else:
-        Server(configuration).run(sockets=[listener])
+        DrainingServer(configuration).run(sockets=[listener])

@@ -1,0 +1,38 @@
+"""A node leaves: it finishes what it has begun, and sends its clients to another one, not all at once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import suppress
+
+from rooms.contract import replaced
+from rooms.node.hub import Hub
+
+FINISH = 5.0  # seconds that commands under way may take
+GOODBYE = 6.0  # seconds that clients may take to hang up; a little more than a connection gives them
+SLICE = 250  # connections told in one turn: some milliseconds of the loop
+RETURNS = 250  # clients a second that a node takes in: handshakes cost it about 4 ms each
+SHORTEST = 1.0  # seconds over which even a few come back
+
+
+async def drain(hub: Hub) -> None:
+    """To be called when nothing new is accepted any more; the server stops after it.
+
+    Commands that were handed in are finished and answered. What comes in from now on stays unanswered: its sender says
+    it again, under the same id, to whichever node takes it in. Then everybody is told ``live.bye`` 4412, with
+    ``retry_after_ms`` spread so that the other nodes can take them in.
+    """
+    hub.draining = True
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FINISH):
+            await hub.writer.drain()
+    connections = list(hub.connections.values())
+    spread = max(SHORTEST, len(connections) / RETURNS)
+    for number, connection in enumerate(connections, start=1):
+        connection.close(replaced(random.randint(0, round(spread * 1000))))  # noqa: S311
+        if number % SLICE == 0:
+            await asyncio.sleep(0)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(GOODBYE):
+            await hub.deserted()
