@@ -144,10 +144,10 @@ async def test_a_cursor_does_not_tell_that_a_room_exists(links: Links, cell: Cel
         assert client.verdict(private) == "not_found"
 
 
-async def test_a_name_that_is_no_address_is_not_found(links: Links, cell: Cell, room: str) -> None:
-    for name in NOBODYS[3:]:
-        client = await links.open("bob", [(name, None), (room, None)])
-        assert (client.verdict(name), client.verdict(room)) == ("not_found", "live"), name
+@pytest.mark.parametrize("name", NOBODYS[3:])
+async def test_a_name_that_is_no_address_is_not_found(links: Links, room: str, name: str) -> None:
+    client = await links.open("bob", [(name, None), (room, None)])
+    assert (client.verdict(name), client.verdict(room)) == ("not_found", "live")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import time
 import httpx
 import pytest
 
-from tests.support.cells import Cell, Links
+from tests.support.cells import MAX_ROOMS, Cell, Links
 from tests.support.live_clients import Caller, LiveClient, Poll, TurnedAway, cursors
 
 
@@ -139,6 +139,12 @@ async def test_what_is_refused_as_a_whole_is_a_status(links: Links, cell: Cell, 
         with pytest.raises(TurnedAway) as refused:
             await links.open(caller, {"acme/general": None}, on=node)
         assert (refused.value.status, refused.value.code) == (status, code)
+
+
+async def test_more_rooms_than_a_connection_may_join(links: Links, cell: Cell) -> None:
+    with pytest.raises(TurnedAway) as refused:
+        await links.open("bob", {f"acme/r{number}": None for number in range(MAX_ROOMS + 1)})
+    assert (refused.value.status, refused.value.code) == (429, "too_many_rooms")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])

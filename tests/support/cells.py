@@ -20,7 +20,14 @@ MAX_REPLAY = 100
 MAX_ROOMS = 20
 # Shorter than on a site, where a test would only wait; none of it is what other tests measure.
 ROOMS = {"MAX_REPLAY": MAX_REPLAY, "MAX_ROOMS": MAX_ROOMS, "HEAL_INTERVAL": 0.5, "GRANT_TTL": 3, "PUBLIC_READ": True}
-HASTY = {"IDLE_TIMEOUT": 1, "HEARTBEAT": 0.5, "HEARTBEAT_GRACE": 0.5, "TICKET_TTL": 2, "GRANT_TTL": 3}
+HASTY = {
+    "IDLE_TIMEOUT": 1,
+    "HEARTBEAT": 0.5,
+    "HEARTBEAT_GRACE": 0.5,
+    "COMMENT_INTERVAL": 1.5,
+    "TICKET_TTL": 2,
+    "GRANT_TTL": 3,
+}
 
 
 @dataclass

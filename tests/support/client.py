@@ -63,7 +63,7 @@ class Live(Conversation):
         for vector in vectors:
             if isinstance(vector, list) and len(vector) == 3 and isinstance(vector[2].get("id"), str):
                 self._asked[vector[2]["id"]] = vector
-        await self.socket.send(json.dumps(vectors, ensure_ascii=False))
+        await self.socket.send(self._encoded(vectors))
 
     async def join(self, room: str, **data: Any) -> dict[str, Any]:
         name, answer, _ = await self.ask("live.join", data, room)
@@ -81,12 +81,19 @@ class Live(Conversation):
 
     async def _hear(self) -> None:
         """:raises websockets.ConnectionClosed: when the server has closed."""
-        frame = json.loads(await self.socket.recv())
+        frame = self._decoded(await self.socket.recv())
         self._take(frame)
         if frame == [] and self.answers_beats:
-            await self.socket.send("[]")
+            await self.socket.send(self._encoded([]))
         if self.acknowledges and self.counted and self.counted % (self.hello["window"] // 4) == 0:
             await self.send(["live.ack", {"frames": self.counted}])
+
+    def _encoded(self, frame: Any) -> str | bytes:
+        return json.dumps(frame, ensure_ascii=False)
+
+    def _decoded(self, message: str | bytes) -> Any:
+        assert isinstance(message, str), "live.v1 is text"
+        return json.loads(message)
 
 
 def own_origin(ws_url: str) -> str:

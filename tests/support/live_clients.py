@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import httpx
+import msgspec
 
 from tests.support.client import Live, own_origin
 from tests.support.conversation import PATIENCE, Conversation, Place, new_id
@@ -202,6 +203,22 @@ class Socket(Live, LiveClient):
         code = await self.closed()
         assert self.bye is None or self.bye["code"] == code, f"the socket closed with {code}, after {self.bye}"
         return code
+
+
+class Packed(Socket):
+    """The same arrays in MessagePack, one binary message a frame."""
+
+    @classmethod
+    async def connect(cls, node: Node, who: Caller, rooms: Rooms = (), **options: Any) -> Self:
+        ticket = [] if who.ticket is None else [f"ticket.{who.ticket}"]
+        return await super().connect(node, who, rooms, subprotocols=["live.v1.msgpack", *ticket], **options)
+
+    def _encoded(self, frame: Any) -> str | bytes:
+        return msgspec.msgpack.encode(frame)
+
+    def _decoded(self, message: str | bytes) -> Any:
+        assert isinstance(message, bytes), "live.v1.msgpack is binary"
+        return msgspec.msgpack.decode(message)
 
 
 # --- POST beside a stream or polls -----------------------------------------------------------------------------------
