@@ -30,7 +30,7 @@ class Poll(Connection):
     :param leave: to be called when there is something, or nothing more will come.
     """
 
-    __slots__ = ("_bytes", "_leave", "_vectors")
+    __slots__ = ("_bytes", "_cursor", "_leave", "_vectors")
 
     transport = "poll"
     returns = True
@@ -40,6 +40,7 @@ class Poll(Connection):
         self._leave = leave
         self._vectors: list[bytes] = []
         self._bytes = 0
+        self._cursor = ""
 
     @property
     def has_room(self) -> bool:
@@ -52,13 +53,18 @@ class Poll(Connection):
 
     def answer(self) -> bytes:
         """What was told, and where the client stands once it has it."""
-        cursor = encode(composite(self.session.rooms.values()))
-        return b'{"cursor":' + cursor + b',"frame":[' + b",".join(self._vectors) + b"]}"
+        if self.closed is None:
+            self._cursor = composite(self.session.rooms.values())
+        return b'{"cursor":' + encode(self._cursor) + b',"frame":[' + b",".join(self._vectors) + b"]}"
 
     def _write(self, data: bytes) -> None:
         self._vectors.append(data[1:-1])
         self._bytes += len(data)
         self._leave()
+
+    def _closed(self, close: Close) -> None:
+        self._cursor = composite(self.session.rooms.values())  # the place stays good when the node does not
+        super()._closed(close)
 
     def _end(self) -> None:
         self._leave()
