@@ -14,6 +14,8 @@ GOODBYE = 6.0  # seconds that clients may take to hang up; a little more than a 
 SLICE = 250  # connections told in one turn: some milliseconds of the loop
 RETURNS = 250  # clients a second that a node takes in: handshakes cost it about 4 ms each
 SHORTEST = 1.0  # seconds over which even a few come back
+LONGEST = 30.0  # seconds that nobody waits longer than: clients of a node that died wait as long at most
+LATE = 0.1  # seconds until we look for handshakes that were under way
 
 
 async def drain(hub: Hub) -> None:
@@ -27,12 +29,23 @@ async def drain(hub: Hub) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(FINISH):
             await hub.writer.drain()
-    connections = list(hub.connections.values())
-    spread = max(SHORTEST, len(connections) / RETURNS)
-    for number, connection in enumerate(connections, start=1):
+    spread = min(max(SHORTEST, len(hub.connections) / RETURNS), LONGEST)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(GOODBYE):
+            while hub.connections:
+                await _say_goodbye(hub, spread)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LATE):
+                        await hub.deserted()
+
+
+async def _say_goodbye(hub: Hub, spread: float) -> None:
+    """To all who have not heard it.
+
+    :param spread: seconds over which they come back.
+    """
+    staying = [connection for connection in hub.connections.values() if connection.closed is None]
+    for number, connection in enumerate(staying, start=1):
         connection.close(replaced(random.randint(0, round(spread * 1000))))  # noqa: S311
         if number % SLICE == 0:
             await asyncio.sleep(0)
-    with suppress(TimeoutError):
-        async with asyncio.timeout(GOODBYE):
-            await hub.deserted()

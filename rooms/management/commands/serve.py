@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import socket
@@ -14,13 +13,10 @@ from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connections
-from uvicorn import Config, Server
-from uvicorn.supervisors import multiprocess
+from uvicorn import Config
 
 from rooms.conf import config
-from rooms.node import draining, running
-
-GRACE = 10  # seconds that requests under way may take when the server stops; without a limit uvicorn waits for ever
+from rooms.management.server import GRACE, serve
 
 
 class Command(BaseCommand):
@@ -100,44 +96,9 @@ def configuration(*, workers: int, access_log: bool) -> Configuration:
         ws_per_message_deflate=False,  # 34 KB a socket and two thirds of the throughput
         ws_ping_interval=None,  # our heartbeats see more: a page that hangs, too
         ws_ping_timeout=None,
-        timeout_graceful_shutdown=GRACE,
+        timeout_graceful_shutdown=GRACE,  # without a limit uvicorn waits for ever
         proxy_headers=False,  # who a request comes from is not for the request to say
         server_header=False,
         access_log=access_log,
         log_config=None,  # settings.LOGGING
     )
-
-
-class DrainingServer(Server):
-    """Sends its clients elsewhere before it stops. uvicorn by itself cuts them all off at once, with 1012."""
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for server in self.servers:
-            server.close()
-        for listener in sockets or []:
-            listener.close()
-        hub = running.current()
-        if hub is not None:
-            drain = asyncio.ensure_future(draining.drain(hub))
-            while not drain.done() and not self.force_exit:  # a second Ctrl-C waits for nothing
-                await asyncio.wait([drain], timeout=0.1)
-            if drain.done():
-                drain.result()
-            drain.cancel()
-        await super().shutdown(sockets)
-
-
-class Worker(multiprocess.Process):
-    @property
-    def server(self) -> Server:
-        if self._server is None:
-            self._server = DrainingServer(self.config)
-        return self._server
-
-
-def serve(configuration: Config, listener: socket.socket) -> None:
-    if configuration.use_subprocess:
-        multiprocess.Process = Worker  # type: ignore[misc]  # its supervisor names the class and takes no other
-        multiprocess.Multiprocess(configuration, sockets=[listener]).run()
-    else:
-        DrainingServer(configuration).run(sockets=[listener])
