@@ -79,7 +79,7 @@ HOSTILE = [
     (
         "a key that is a number",
         msgspec.msgpack.encode([["chat.send", {1: "x"}, {"room": "acme/general", "id": "0123456789abcdef"}]]),
-        "bad_data",
+        "bad_frame",
     ),
     ("a number for a name", msgspec.msgpack.encode([[7, {}]]), "bad_data"),
 ]
