@@ -1,0 +1,286 @@
+"""`manage.py serve` on SIGTERM: everybody is told when to come back, and what was begun is finished."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, closing
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+import websockets
+
+from rooms.conf import config
+from rooms.management.commands.serve import listen
+from tests.support.cells import metric
+from tests.support.client import log_in, new_id
+from tests.support.live_clients import TRANSPORTS, Caller, Ended, LiveClient, Poll, Socket, Stream
+from tests.support.sites import Node, Site
+
+GENERAL = "acme/general"
+EVENTS = "/api/tenants/acme/rooms/general/events/"
+ENOUGH = 20  # seconds until a test fails
+BOUND = 12  # seconds that a node takes at most, whatever its clients do
+
+LiveSite = Callable[..., Site]
+
+
+@pytest.fixture
+def site(live_site: LiveSite) -> Site:
+    site = live_site(env={"ROOMS_LIMITS": "off"})
+    site.manage("seed_demo")
+    return site
+
+
+@pytest.fixture
+def alice(site: Site) -> Iterator[httpx.Client]:
+    with closing(log_in(site.url, "alice")) as client:
+        yield client
+
+
+Connect = Callable[..., Awaitable[Any]]
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    """Clients of this test, closed at its end: ``await connect(Socket, node, caller, rooms)``."""
+    async with AsyncExitStack() as stack:
+
+        async def connect(kind: type[LiveClient], *args: Any) -> LiveClient:
+            client = await kind.connect(*args)
+            stack.push_async_callback(client.close)
+            return client
+
+        yield connect
+
+
+async def connected(node: Node, count: int) -> None:
+    """Return when the node holds so many connections: a poll is one while it waits."""
+    async with asyncio.timeout(ENOUGH):
+        while await asyncio.to_thread(metric, node, "rooms_connections") != count:
+            await asyncio.sleep(0.02)
+
+
+async def ending(client: LiveClient) -> float:
+    """Listen to the end, gives the time of it."""
+    assert await client.ended() == 4412, client.bye
+    return time.monotonic()
+
+
+async def test_everybody_is_told_and_goes_on_where_they_were(site: Site, alice: httpx.Client, connect: Connect) -> None:
+    node, caller = site.nodes[0], Caller.browser(alice)
+    clients: list[LiveClient] = [
+        await connect(kind, node, caller, {GENERAL: None}) for kind in TRANSPORTS for _ in range(5)
+    ]
+    before = [client.cursors() for client in clients]
+    listening = [asyncio.create_task(ending(client)) for client in clients]
+    await connected(node, len(clients))
+    began = time.monotonic()
+    assert await asyncio.to_thread(node.stop) == 0
+    stopped = time.monotonic()
+    ended = await asyncio.gather(*listening)
+    assert max(ended) - began < 3
+    assert stopped - began < BOUND
+    assert "Traceback" not in node.tail(200)
+
+    for client in clients:
+        assert client.bye is not None
+        assert client.bye["code"] == 4412
+        assert client.vectors[-1][0] == "live.bye"
+        assert 0 <= client.bye["retry_after_ms"] <= 1000
+    assert len({client.bye["retry_after_ms"] for client in clients if client.bye}) > 5
+    assert all(client.socket.close_code == 4412 for client in clients if isinstance(client, Socket))
+    assert all(client.cursor for client in clients if isinstance(client, Poll))
+    assert all(GENERAL in client.last_id for client in clients if isinstance(client, Stream))
+    assert [client.cursors() for client in clients] == before
+
+    await asyncio.to_thread(node.start)
+    returned = [await connect(type(client), node, caller, client.cursors()) for client in clients]
+    assert {client.verdict(GENERAL) for client in returned} == {"resumed"}
+    alice.post("/api/tenants/acme/rooms/general/messages/", json={"text": "here again"})
+    await asyncio.gather(*(client.hears(GENERAL, "here again") for client in returned))
+
+
+async def test_what_was_answered_is_done_and_what_was_not_can_be_said_again(
+    site: Site, alice: httpx.Client, connect: Connect
+) -> None:
+    node, caller = site.nodes[0], Caller.browser(alice)
+    said: dict[str, str] = {}
+    answered: dict[str, Any] = {}
+    enough = asyncio.Event()
+
+    def command(client: LiveClient) -> list[Any]:
+        id = new_id()
+        said[id] = f"{client.transport} {len(said)}"
+        return ["chat.send", {"text": said[id]}, {"room": GENERAL, "id": id}]
+
+    async def by_socket(client: LiveClient) -> None:
+        """Always twenty on their way."""
+        told = 0
+        await client.send(*(command(client) for _ in range(20)))
+        with contextlib.suppress(websockets.ConnectionClosed):
+            while True:
+                await client.until(lambda told=told: len(client.answers) > told)
+                news, told = len(client.answers) - told, len(client.answers)
+                if told > 100:
+                    enough.set()
+                await client.send(*(command(client) for _ in range(news)))
+
+    async def by_post(client: LiveClient) -> None:
+        with contextlib.suppress(httpx.TransportError):
+            while not client.errors:
+                await client.send(*(command(client) for _ in range(5)))
+
+    kinds: tuple[tuple[type[LiveClient], Callable[[LiveClient], Awaitable[None]]], ...]
+    kinds = ((Socket, by_socket), (Stream, by_post), (Poll, by_post))
+    clients = [(await connect(kind, node, caller), speak) for kind, speak in kinds for _ in range(2)]
+    speaking = [asyncio.create_task(speak(client)) for client, speak in clients]
+    async with asyncio.timeout(ENOUGH):
+        await enough.wait()
+    assert await asyncio.to_thread(node.stop) == 0
+    await asyncio.gather(*speaking)
+    for client, _ in clients:
+        answered |= {id: data for id, (name, data, _) in client.answers.items() if name == "live.ok" and id in said}
+    assert len(said) > len(answered) > 100
+
+    await asyncio.to_thread(node.start)
+    first = await history(alice)
+    texts = [data["message"]["text"] for data in first.values()]
+    assert len(set(texts)) == len(texts)
+    assert {said[id] for id in answered} <= set(texts)
+    again = await connect(Socket, node, caller)
+    unanswered = [id for id in said if id not in answered]
+    for id in [*unanswered, *list(answered)[::10]]:
+        name, data, _ = await again.ask("chat.send", {"text": said[id]}, GENERAL, id=id)
+        assert name == "live.ok"
+        assert data == answered.get(id, data)
+        answered[id] = data
+    log = await history(alice)
+    assert sorted(data["message"]["text"] for data in log.values()) == sorted(said.values())
+    assert {log[data["seq"]]["message"]["id"]: said[id] for id, data in answered.items()} == {
+        data["message"]["id"]: data["message"]["text"] for data in log.values()
+    }
+
+
+async def history(alice: httpx.Client) -> dict[int, Any]:
+    """The messages in the log, by ``seq``."""
+    found: dict[int, Any] = {}
+    after = 0
+    while True:
+        answer = (await asyncio.to_thread(alice.get, EVENTS, params={"after": after, "limit": 1000})).json()
+        if not answer["events"]:
+            return found
+        after = answer["events"][-1][2]["seq"]
+        found |= {meta["seq"]: data for name, data, meta in answer["events"] if name == "chat.message"}
+
+
+async def test_each_worker_drains(live_site: LiveSite, connect: Connect) -> None:
+    site = live_site(workers=2, layer="valkey", env={"ROOMS_LIMITS": "off"})
+    site.manage("seed_demo")
+    node = site.nodes[0]
+    with closing(log_in(site.url, "alice")) as alice:
+        caller = Caller.browser(alice)
+        clients: list[LiveClient] = [
+            await connect(kind, node, caller, {GENERAL: None}) for kind in TRANSPORTS for _ in range(6)
+        ]
+        listening = [asyncio.create_task(ending(client)) for client in clients]
+        await asyncio.to_thread(
+            alice.post, "/api/tenants/acme/rooms/general/messages/", json={"text": "polls wait on after this"}
+        )
+        async with asyncio.timeout(ENOUGH):
+            while not all("polls wait on after this" in client.texts(GENERAL) for client in clients):
+                await asyncio.sleep(0.02)
+        assert await asyncio.to_thread(node.stop) == 0
+        await asyncio.gather(*listening)
+        assert len({client.bye["retry_after_ms"] for client in clients if client.bye}) > 5
+        assert "Traceback" not in node.tail(300)
+        await asyncio.to_thread(node.start)
+        returned = [await connect(type(client), node, caller, client.cursors()) for client in clients]
+        assert {client.verdict(GENERAL) for client in returned} == {"resumed"}
+
+
+@pytest.mark.parametrize("transport", ["ws", "sse"])
+async def test_it_does_not_wait_for_a_client_that_does_not_read(
+    site: Site, alice: httpx.Client, connect: Connect, transport: str
+) -> None:
+    node, caller = site.nodes[0], Caller.browser(alice)
+    deaf = socket.create_connection((urlsplit(node.url).hostname, node.port))
+    with closing(deaf):
+        deaf.sendall(opening(node, caller, transport))
+        await connected(node, 1)
+        if transport == "ws":
+            deaf.sendall(masked(json.dumps([["live.join", {}, {"room": GENERAL, "id": new_id()}]]).encode()))
+        async with asyncio.timeout(ENOUGH):
+            while await asyncio.to_thread(metric, node, "rooms_joins_total") < 1:
+                await asyncio.sleep(0.02)
+        speaker = await connect(Socket, node, caller)
+        for _ in range(300):  # 7 MB, more than the kernel takes for somebody
+            await speaker.send(["chat.send", {"text": "\u6f22" * 8000}, {"room": GENERAL, "id": new_id()}])
+        await speaker.until(lambda: len(speaker.answers) == 300)
+        assert await asyncio.to_thread(metric, node, "rooms_deliveries_total") < 300
+        listening = asyncio.create_task(ending(speaker))
+        began = time.monotonic()
+        assert await asyncio.to_thread(node.stop) == 0
+        assert time.monotonic() - began < BOUND
+        assert await listening - began < 3
+
+
+def opening(node: Node, caller: Caller, transport: str) -> bytes:
+    if transport == "ws":
+        path = "/live/ws"
+        headers = {
+            **caller.dialling(node.ws_url),
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+            "Sec-WebSocket-Protocol": "live.v1",
+        }
+    else:
+        path, headers = f"/live/stream?room={GENERAL}", caller.reading()
+    lines = [f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{node.port}", *(f"{k}: {v}" for k, v in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def masked(text: bytes) -> bytes:
+    """A client's text frame of less than 126 bytes, masked with zeros."""
+    return bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux has it")
+def test_a_peer_that_vanished_does_not_hold_its_socket() -> None:
+    with closing(listen("127.0.0.1", 0)) as listener, closing(socket.create_connection(listener.getsockname())):
+        accepted, _ = listener.accept()
+        with closing(accepted):
+            timeout = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+    assert timeout == config().stall_timeout * 1000
+
+
+async def test_who_comes_while_it_drains_is_sent_on(site: Site, alice: httpx.Client, connect: Connect) -> None:
+    """A keep-alive connection outlives the listening socket: its next request is refused, for a moment."""
+    node, caller = site.nodes[0], Caller.browser(alice)
+    poll = await connect(Poll, node, caller, {GENERAL: None})
+    deaf = socket.create_connection((urlsplit(node.url).hostname, node.port))
+    with closing(deaf):  # keeps the node draining for as long as a goodbye may take
+        deaf.sendall(opening(node, caller, "ws"))
+        await connected(node, 1)
+        stopping = asyncio.create_task(asyncio.to_thread(node.stop))
+        statuses = []
+        with contextlib.suppress(Ended, httpx.TransportError):
+            while 503 not in statuses:
+                answer = await poll.http.get(
+                    f"{node.url}/live/poll?room={GENERAL}@{poll.cursors()[GENERAL]}&wait=0", headers=caller.reading()
+                )
+                statuses.append(answer.status_code)
+        assert statuses[-1] == 503
+        said = answer.json()
+        assert said["code"] == "unavailable"
+        assert said["temporary"] is True
+        assert said["retry_after_ms"] >= 0
+    await stopping
