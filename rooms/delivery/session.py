@@ -266,7 +266,7 @@ def ok(id: str, answer: Any) -> bytes:
 
 
 def error(refused: Refused, id: str | None = None) -> bytes:
-    return vector("live.error", refused.as_data(), re=id) if id else vector("live.error", refused.as_data())
+    return vector("live.error", refused.as_data(), **({} if id is None else {"re": id}))
 
 
 def bye(close: Close) -> bytes:
