@@ -41,8 +41,7 @@ def cell(request: pytest.FixtureRequest, sites: Sites) -> Iterator[Cell]:
         sites.running(server=server, layer=layer, nodes=nodes, rooms=ROOMS, env={"ROOMS_LIMITS": "off"}) as site,
         ExitStack() as stack,
     ):
-        site.manage("seed_demo")
-        yield Cell(site, server, layer, stack)
+        yield Cell(site, server, layer, stack, rooms_made=400)
 
 
 @pytest.fixture(scope="session")
@@ -52,8 +51,7 @@ def hasty(cell: Cell, sites: Sites) -> Iterator[Cell]:
         sites.running(server=cell.server, layer=cell.layer, rooms=HASTY, env={"ROOMS_LIMITS": "off"}) as site,
         ExitStack() as stack,
     ):
-        site.manage("seed_demo")
-        yield Cell(site, cell.server, cell.layer, stack)
+        yield Cell(site, cell.server, cell.layer, stack, rooms_made=20)
 
 
 @pytest.fixture

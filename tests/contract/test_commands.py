@@ -126,7 +126,7 @@ async def test_a_lost_answer_is_asked_for_again(links: Links, cell: Cell, room: 
 
 async def test_every_effect_happens_once(links: Links, cell: Cell, room: str) -> None:
     client = await links.open("alice")
-    message = cell.say("alice", room, "first")[0]["id"]
+    message = cell.say("alice", room, "first")[0]
     for name, data in [
         ("chat.edit", {"message": message, "text": "second", "version": 1}),
         ("chat.react", {"message": message, "emoji": "👍"}),
@@ -192,7 +192,7 @@ async def test_what_has_no_answer_is_answered_when_it_has_an_id(links: Links, ce
 
 async def test_a_newer_version_is_a_conflict_that_names_it(links: Links, cell: Cell, room: str) -> None:
     client = await links.open("alice")
-    message = cell.say("alice", room, "one")[0]["id"]
+    message = cell.say("alice", room, "one")[0]
     await client.ask("chat.edit", {"message": message, "text": "two", "version": 1}, room)
     for name, more in (("chat.edit", {"text": "three"}), ("chat.delete", {})):
         refused = await client.ask(name, {"message": message, "version": 1, **more}, room)

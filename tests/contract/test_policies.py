@@ -19,7 +19,7 @@ async def react(client: Any, room: str, message: str, *steps: str) -> None:
 async def test_of_latest_events_only_the_newest_of_each_key_is_left(links: Links, cell: Cell, room: str) -> None:
     cursor = cell.cursor(room)
     writer = await links.open("alice")
-    message = cell.say("alice", room, "vote")[0]["id"]
+    message = cell.say("alice", room, "vote")[0]
     await react(writer, room, message, "+👍", "+👎", "-👍", "+👍", "-👎", "+👎", "+🎉")
     cell.say("alice", room, "after")
     reader = await links.open("bob", {room: cursor})
@@ -36,7 +36,7 @@ async def test_of_latest_events_only_the_newest_of_each_key_is_left(links: Links
 
 async def test_a_cursor_in_what_was_compacted_goes_on(links: Links, cell: Cell, room: str) -> None:
     writer = await links.open("alice")
-    message = cell.say("alice", room, "vote")[0]["id"]
+    message = cell.say("alice", room, "vote")[0]
     await react(writer, room, message, "+👍")
     cursor = cell.cursor(room)  # of an event that will be gone
     await react(writer, room, message, *("-👍", "+👍") * 3)
@@ -51,7 +51,7 @@ async def test_a_live_reader_hears_each_change_of_a_key(links: Links, cell: Cell
     """Nobody who keeps up is passed over, or a live.cursor says so; the last value is always told."""
     reader = await links.open("bob", {room: None})
     writer = await links.open("alice")
-    message = cell.say("alice", room, "vote")[0]["id"]
+    message = cell.say("alice", room, "vote")[0]
     await react(writer, room, message, "+👍", "+👎", "-👎", "-👍")
     cell.say("alice", room, "after")
     await reader.hears(room, "after")

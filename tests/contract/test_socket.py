@@ -69,7 +69,7 @@ async def test_joining_again_replaces_the_subscription(links: Links, cell: Cell,
 
 async def test_state_comes_first(links: Links, cell: Cell, room: str) -> None:
     writer = await links.open("alice")
-    message = cell.say("alice", room, "vote")[0]["id"]
+    message = cell.say("alice", room, "vote")[0]
     for emoji, on in (("👍", True), ("👎", True), ("👍", False), ("🎉", True)):
         await writer.ask("chat.react", {"message": message, "emoji": emoji, "on": on}, room)
     client = await links.open("bob")
