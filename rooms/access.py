@@ -23,7 +23,7 @@ room reads and writes.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -161,6 +161,11 @@ def authorize(user: Any, address: str) -> Grant:
     if grant is None:
         raise not_found()
     return grant
+
+
+def suspended(slugs: Collection[str]) -> set[str]:
+    """Which of these tenants are."""
+    return set(Tenant.objects.filter(slug__in=slugs, active=False).values_list("slug", flat=True))
 
 
 def visible_rooms(user: Any, tenant: Tenant) -> list[Room]:

@@ -8,5 +8,7 @@ class RoomsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from rooms import checks, services  # noqa: F401 they register themselves
+        from rooms import changes, checks, services  # noqa: F401 they register themselves
         from rooms.node import running  # noqa: F401 it listens to what is committed
+
+        changes.listen()

@@ -132,7 +132,7 @@ class LiveConsumer(AsyncConsumer):
             self.hub,
             Session(terms, time.monotonic(), self.format),
             id=secrets.token_urlsafe(12),
-            user=who.user if who else None,
+            who=who,
             format=self.format,
             send=self.send_frame,
             shut=self.shut,
@@ -195,6 +195,7 @@ class LiveConsumer(AsyncConsumer):
         except Refused as refused:
             connection.say(error(refused, id))
         else:
+            connection.credential, connection.looked_at = who.credential, time.monotonic()
             connection.say(ok(id, {}))
 
     # --- the transport

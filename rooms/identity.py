@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from io import BytesIO
+from math import inf
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +17,7 @@ from django.core.exceptions import ValidationError
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse, parse_cookie
 from django.http.request import split_domain_port, validate_host
+from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from rest_framework.authentication import CSRFCheck
 
@@ -24,11 +27,30 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
+class Credential:
+    """What somebody came in with, so that it can be looked at again.
+
+    :param user: the primary key.
+    :param proves: whether this session hash of the user's is the one that it was given for.
+    :param session: the key of the session, when it is one.
+    :param stored: the hash of what the database had of the session; the same means that nothing in it has changed.
+    :param expires: seconds since the epoch.
+    """
+
+    user: Any
+    proves: Callable[[str], bool]
+    session: str | None = None
+    stored: int | None = None
+    expires: float = inf
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """``user`` is the primary key."""
 
     user: Any
     person: Person
+    credential: Credential
 
 
 def by_session(session_key: str) -> Identity | None:
@@ -39,12 +61,48 @@ def by_session(session_key: str) -> Identity | None:
     """
     if not session_key.isascii() or "\0" in session_key:  # not one that we gave, and not every database takes it
         return None
-    session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    stored = _stored([session_key]).get(session_key)
+    session = session_store()(session_key)
     if session.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
         return None
-    given = session.get(HASH_SESSION_KEY) or ""
-    user = account(session.get(SESSION_KEY), lambda valid: constant_time_compare(given, valid))
-    return None if user is None else Identity(user.pk, Person.from_row(user))
+    proves = partial(constant_time_compare, session.get(HASH_SESSION_KEY) or "")
+    user = account(session.get(SESSION_KEY), proves)
+    if user is None:
+        return None
+    return Identity(user.pk, Person.from_row(user), Credential(user.pk, proves, session_key, stored))
+
+
+def over(credentials: Iterable[Credential]) -> list[Credential]:
+    """Those that are good no more: the account closed, the password another, the session ended or somebody else's.
+
+    Synchronous; two queries for them all, and more only for sessions that were written since they were looked at.
+    """
+    given = list(credentials)
+    users = get_user_model()._default_manager.in_bulk({credential.user for credential in given})
+    stored = _stored({credential.session for credential in given if credential.session is not None})
+    return [each for each in given if not _stands(each, users.get(each.user), stored)]
+
+
+def _stands(credential: Credential, user: Any, stored: dict[str, int]) -> bool:
+    if user is None or not _is_proved(user, credential.proves):
+        return False
+    if credential.session is None or stored.get(credential.session, 0) == credential.stored:
+        return True
+    found = by_session(credential.session)
+    return found is not None and found.user == credential.user
+
+
+def _stored(keys: Collection[str]) -> dict[str, int]:
+    """What the database has of these sessions, hashed; nothing of the site's sessions when they are kept elsewhere."""
+    if not hasattr(session_store(), "get_model_class"):
+        return {}
+    rows = session_store().get_model_class().objects.filter(session_key__in=keys, expire_date__gt=timezone.now())
+    return {key: hash(data) for key, data in rows.values_list("session_key", "session_data")}
+
+
+def session_store() -> Any:
+    """The class of the site's sessions."""
+    return import_module(settings.SESSION_ENGINE).SessionStore
 
 
 def account(key: Any, proves: Callable[[str], bool]) -> Any:
@@ -58,10 +116,12 @@ def account(key: Any, proves: Callable[[str], bool]) -> Any:
         user = user_model._default_manager.filter(pk=user_model._meta.pk.clean(key, None)).first()
     except ValidationError:  # of another user model
         return None
-    if user is None or not user.is_active:
-        return None
+    return user if user is not None and _is_proved(user, proves) else None
+
+
+def _is_proved(user: Any, proves: Callable[[str], bool]) -> bool:
     hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
-    return user if any(proves(valid) for valid in hashes) else None
+    return user.is_active and any(proves(valid) for valid in hashes)
 
 
 def header(headers: Headers, name: bytes) -> str:
@@ -95,7 +155,7 @@ def is_own_write(scope: Any) -> bool:
     """
     request = ASGIRequest({**scope, "method": "POST"}, BytesIO())
     if settings.CSRF_USE_SESSIONS:
-        request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key(scope["headers"]))
+        request.session = session_store()(session_key(scope["headers"]))
     check = CSRFCheck(lambda request: HttpResponse())
     check.process_request(request)
     return check.process_view(request, HttpResponse, (), {}) is None

@@ -8,3 +8,6 @@ may send mail. A receiver that fails is logged and harms nobody.
 from django.dispatch import Signal
 
 committed = Signal()
+
+# Rights may have changed, with notices to all nodes: for the node of this process, as above.
+access_changed = Signal()

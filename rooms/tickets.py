@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
-from django.core.exceptions import ValidationError
-from django.core.signing import BadSignature, TimestampSigner
+from django.core.signing import BadSignature, TimestampSigner, b62_decode
 from django.utils.crypto import constant_time_compare
 
 from rooms import identity
 from rooms.conf import config
 from rooms.contract import Person, Ticket
-from rooms.identity import Identity
+from rooms.identity import Credential, Identity
 
 MAX = 4_000  # characters
 
@@ -41,20 +41,31 @@ def user(ticket: str) -> Any:
 
     Synchronous; it asks the database.
     """
-    if len(ticket) > MAX or not ticket.isascii():
-        return None
-    try:
-        content = _signer().unsign(ticket, max_age=timedelta(seconds=config().ticket_ttl))
-        said = msgspec.json.decode(urlsafe_b64decode(content + "=" * (-len(content) % 4)), type=_Content)
-        return identity.account(said.user, lambda valid: constant_time_compare(said.proof, _proof(valid)))
-    except (BadSignature, ValueError, msgspec.MsgspecError, ValidationError):
-        return None
+    said = _open(ticket)
+    return None if said is None else identity.account(said.user, partial(_proves, said.proof))
 
 
 def identify(ticket: str) -> Identity | None:
     """As :func:`user`, for a connection."""
-    found = user(ticket)
-    return None if found is None else Identity(found.pk, Person.from_row(found))
+    said = _open(ticket)
+    if said is None:
+        return None
+    proves = partial(_proves, said.proof)
+    found = identity.account(said.user, proves)
+    if found is None:
+        return None
+    expires = b62_decode(ticket.rsplit(".", 2)[1]) + config().ticket_ttl
+    return Identity(found.pk, Person.from_row(found), Credential(found.pk, proves, expires=expires))
+
+
+def _open(ticket: str) -> _Content | None:
+    if len(ticket) > MAX or not ticket.isascii():
+        return None
+    try:
+        content = _signer().unsign(ticket, max_age=timedelta(seconds=config().ticket_ttl))
+        return msgspec.json.decode(urlsafe_b64decode(content + "=" * (-len(content) % 4)), type=_Content)
+    except (BadSignature, ValueError, msgspec.MsgspecError):
+        return None
 
 
 def _signer() -> TimestampSigner:
@@ -65,3 +76,7 @@ def _signer() -> TimestampSigner:
 def _proof(session_hash: str) -> str:
     """The hash itself would be as good as a password to whoever can sign sessions."""
     return blake2b(session_hash.encode(), digest_size=16).hexdigest()
+
+
+def _proves(proof: str, session_hash: str) -> bool:
+    return constant_time_compare(proof, _proof(session_hash))

@@ -57,7 +57,7 @@ class Reader:
     ``latest`` values are sent, those up to ``cursor``; it is the seq of the last one that went.
     """
 
-    __slots__ = ("connection", "cursor", "epoch", "feed", "grant", "live", "state_after")
+    __slots__ = ("connection", "cursor", "epoch", "feed", "grant", "held", "joined", "live", "state_after")
 
     def __init__(self, connection: Any, feed: Feed, grant: Any) -> None:
         self.connection = connection
@@ -66,4 +66,18 @@ class Reader:
         self.cursor = 0
         self.epoch = ""
         self.state_after: int | None = None
-        self.live = False  # true from the live.ok of its join to its end: only then is anything delivered
+        self.joined = False  # from the live.ok of its join to its end
+        self.held = False  # while it is not known whether it may still read
+        self.live = False  # joined and not held: only then is anything delivered
+
+    def join(self) -> None:
+        self.joined, self.live = True, not self.held
+
+    def leave(self) -> None:
+        self.joined = self.live = False
+
+    def hold(self) -> None:
+        self.held, self.live = True, False
+
+    def release(self) -> None:
+        self.held, self.live = False, self.joined

@@ -8,7 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rooms import metrics
 from rooms.contract import TOO_SLOW, Close, Refused
@@ -18,6 +18,7 @@ from rooms.delivery.reader import Reader
 from rooms.delivery.session import Join, Listening, Say, Shut, bye, error, ok
 
 if TYPE_CHECKING:
+    from rooms.identity import Identity
     from rooms.node.hub import Hub
 
 logger = logging.getLogger(__name__)
@@ -32,17 +33,19 @@ class Connection(ABC):
     cursor and nothing else, and is listed as behind.
     """
 
-    __slots__ = ("__weakref__", "_behind", "closed", "hub", "id", "session", "user")
+    __slots__ = ("__weakref__", "_behind", "closed", "credential", "hub", "id", "looked_at", "session", "user")
 
     transport: str
     returns = False  # whether its client comes back in a moment for what follows, so that feeds wait for it
 
-    def __init__(self, hub: Hub, session: Listening, *, id: str, user: Any) -> None:
-        """:param user: the primary key, None for nobody."""
+    def __init__(self, hub: Hub, session: Listening, *, id: str, who: Identity | None) -> None:
+        """:param who: None for nobody."""
         self.hub = hub
         self.session = session
         self.id = id
-        self.user = user
+        self.user = who.user if who else None
+        self.credential = who.credential if who else None
+        self.looked_at = time.monotonic()  # the credential was good then
         self.closed: Close | None = None
         self._behind: dict[Reader, None] = {}
 
@@ -170,12 +173,12 @@ class StreamingConnection(Connection):
         session: Listening,
         *,
         id: str,
-        user: Any,
+        who: Identity | None,
         send: Callable[[bytes], Awaitable[None]],
         shut: Callable[[Close], Awaitable[None]],
         abandon: Callable[[], object],
     ) -> None:
-        super().__init__(hub, session, id=id, user=user)
+        super().__init__(hub, session, id=id, who=who)
         self._send = send
         self._shut = shut
         self._abandon = abandon

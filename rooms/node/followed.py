@@ -30,6 +30,9 @@ class Node(Protocol):
     loop: asyncio.AbstractEventLoop
     database: Database
 
+    @property
+    def sees(self) -> bool: ...
+
     def run(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]: ...
 
     def end(self, readers: Iterable[Reader], code: str) -> None: ...
@@ -239,7 +242,7 @@ class Followed:
         self._told = 0
         self.feed.begin(reading.epoch, reading.head)
         for reader in list(self.readers):
-            if reader.live:
+            if reader.joined:
                 _reset(reader, reading)
 
     # --- readers are served
@@ -256,6 +259,8 @@ class Followed:
         if feed.head is None:
             return
         sealed = feed.seal()
+        if not self._node.sees:  # they are woken when it does again
+            return
         for reader in list(self.readers):
             if not reader.live:
                 continue
@@ -266,9 +271,15 @@ class Followed:
             if reader.cursor < feed.head:
                 reader.connection.wait(reader)
 
+    def wake(self) -> None:
+        """Readers who missed a flush are served."""
+        for reader in list(self.readers):
+            if reader.live and self.feed.head is not None and reader.cursor < self.feed.head:
+                reader.connection.wait(reader)
+
     def serve(self, reader: Reader) -> bool:
         """One frame for a reader who is behind and whose connection has room; whether it may want another one."""
-        if not reader.live:
+        if not reader.live or not self._node.sees:
             return False
         state = reader.state_after is not None
         taken = MISSING if state else self.feed.take(reader.cursor)

@@ -17,10 +17,10 @@ from uuid import UUID
 
 from django.db import DatabaseError
 
-from rooms import access, log, metrics
+from rooms import access, changes, log, metrics
 from rooms.access import Grant
 from rooms.conf import Config, config
-from rooms.contract import Cursor, Refused, Right, not_found, unavailable
+from rooms.contract import UNAUTHENTICATED, Cursor, Refused, Right, not_found, unavailable
 from rooms.delivery.frames import Notice, vector
 from rooms.delivery.reader import Reader
 from rooms.delivery.session import Join
@@ -28,6 +28,7 @@ from rooms.node.connection import Connection
 from rooms.node.database import Database
 from rooms.node.doorbell import Doorbell
 from rooms.node.followed import Followed, serve_soon
+from rooms.node.watch import Watch
 from rooms.node.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -73,12 +74,14 @@ class Hub:
         self.doorbell = Doorbell(self.config, self.hear, self._heal_one)
         self._deserted = asyncio.Event()
         self._deserted.set()
+        self.watch = Watch(self)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self) -> None:
+        self.doorbell.follow(changes.NODES)
         self.doorbell.start()
         self.run(self._every(self.config.heal_interval, self.heal))
-        self.run(self._every(self.config.grant_ttl / 3, self.sweep))
+        self.run(self._every(self.config.grant_ttl / 3, self.watch.sweep))
         self.run(self._tick())
 
     async def stop(self) -> None:
@@ -95,8 +98,7 @@ class Hub:
     def announce(self, notices: Iterable[Notice]) -> None:
         """Events that this process committed: to our own feeds at once, then to the other nodes."""
         for notice in notices:
-            metrics.events.labels("own").inc(len(notice.entries))
-            self._offer(notice)
+            self._take(notice, "own")
             self.doorbell.ring(notice)
 
     def announce_from_thread(self, notices: Iterable[Notice]) -> None:
@@ -104,10 +106,13 @@ class Hub:
 
     def hear(self, notice: Notice) -> None:
         """Events that another node committed."""
-        metrics.events.labels("layer").inc(len(notice.entries))
-        self._offer(notice)
+        self._take(notice, "layer")
 
-    def _offer(self, notice: Notice) -> None:
+    def _take(self, notice: Notice, source: str) -> None:
+        if notice.room == changes.NODES:
+            self.watch.doubt(changes.opened(notice))
+            return
+        metrics.events.labels(source).inc(len(notice.entries))
         followed = self.rooms.get(notice.room)
         if followed is not None:
             followed.offer(notice)
@@ -121,6 +126,7 @@ class Hub:
         ``unavailable``.
         """
         asks = [(connection.user, join.room) for join in wanted]
+        asked_at = self.watch.changes
         try:
             grants = await self.database.control(access.authorize_many, asks)
         except DatabaseError as error:
@@ -128,6 +134,8 @@ class Hub:
             outcomes: list[Joined | Refused] = [unavailable()] * len(wanted)
         else:
             seats = [self._seat(connection, grants.get(ask)) for ask in asks]
+            if self.watch.changes != asked_at:  # rights moved while we asked: nothing goes out until we asked again
+                self.watch.ask_again(seat for seat in seats if isinstance(seat, Reader))
             try:
                 outcomes = list(await asyncio.gather(*map(self._place, seats, wanted)))
             except BaseException:
@@ -166,7 +174,7 @@ class Hub:
 
     def attach(self, reader: Reader) -> None:
         """The answer to the join is written: from now on the reader is served."""
-        reader.live = True
+        reader.join()
         serve_soon(reader)
 
     def serve(self, reader: Reader) -> bool:
@@ -176,7 +184,7 @@ class Hub:
 
     def leave(self, reader: Reader) -> None:
         """Nothing more is delivered to this reader. Who leaves last closes the feed."""
-        reader.live = False
+        reader.leave()
         reader.connection.forget(reader)
         followed = self.rooms.get(reader.grant.room)
         if followed is None or reader not in followed.readers:
@@ -258,30 +266,20 @@ class Hub:
         if followed is not None:
             followed.mend("joined_group")
 
-    async def sweep(self) -> None:
-        """Ask the gate again about every reader: rights that were changed behind our back end here."""
-        readers = [reader for followed in self.rooms.values() for reader in followed.readers]
-        for chunk in _chunks(readers):
-            grants = await self.database.control(access.authorize_many, [_ask(reader) for reader in chunk])
-            for reader in chunk:
-                grant = grants.get(_ask(reader))
-                if grant is None or grant.room != reader.grant.room or Right.READ not in grant.can:
-                    self.end([reader], "revoked")
-                elif grant.archived:
-                    self.end([reader], "archived")
-                else:
-                    reader.grant = grant
+    @property
+    def sees(self) -> bool:
+        return self.watch.sees
 
     def end(self, readers: Iterable[Reader], code: str) -> None:
         """End these subscriptions, and say so."""
         for reader in readers:
-            was_live = reader.live
+            was_joined = reader.joined
             self.leave(reader)
             address = reader.grant.address
             rooms = reader.connection.session.rooms
             if rooms.get(address) is reader:
                 del rooms[address]
-            if was_live:
+            if was_joined:
                 reader.connection.say(vector("live.left", {"code": code, "reason": LEFT[code]}, room=address))
 
     async def _tick(self) -> None:
@@ -296,9 +294,12 @@ class Hub:
             await self.tick(now)
 
     async def tick(self, now: float) -> None:
+        wall = time.time()
         for number, connection in enumerate(list(self.connections.values())):
             try:
                 connection.tick(now)
+                if connection.credential is not None and connection.credential.expires <= wall:
+                    connection.close(UNAUTHENTICATED)
             except Exception:  # of one connection must not end the heartbeats of all
                 metrics.dropped.labels("upkeep_failed").inc()
                 logger.exception("connection %s could not be looked after", connection.id)
@@ -338,10 +339,6 @@ class Hub:
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, Refused):  # that one has been told to whoever asked
             logger.error("a task of the hub died", exc_info=error)
-
-
-def _ask(reader: Reader) -> access.Ask:
-    return reader.connection.user, reader.grant.address
 
 
 def _chunks(items: list[T]) -> Iterator[list[T]]:

@@ -20,7 +20,7 @@ from rooms.contract import unavailable
 from rooms.delivery.frames import Notice
 from rooms.node.doorbell import Sender, reaches_other_processes
 from rooms.node.hub import Hub
-from rooms.signals import committed
+from rooms.signals import access_changed, committed
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def _submit(hub: Hub, command: Command, done: Future[Outcome]) -> None:
     hub.writer.submit(command).add_done_callback(lambda outcome: done.set_result(outcome.result()))
 
 
-@receiver(committed)
+@receiver([committed, access_changed])
 def announce(notices: Sequence[Notice], **kwargs: Any) -> None:
     """In a serving process the node's own hub announces; elsewhere the layer is used directly, for a second at most.
 

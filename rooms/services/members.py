@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 
-from rooms import access, contract, log
+from rooms import contract, log
 from rooms.contract import Call, Part, Refused, Right, Role, Visibility, command
 from rooms.models import Membership, Participant, Room, Tenant
 
@@ -41,7 +41,6 @@ def set_role(tenant: Tenant, user: Any, role: Role | str = Role.MEMBER, *, by: A
             name = "member.changed"
         else:
             return membership
-        access.changed()
         batch.append(everybody, name, contract.Member.from_row(membership), by=_key(by))
         return membership
 
@@ -64,7 +63,6 @@ def remove(tenant: Tenant, user: Any, *, by: Any = None) -> None:
                 remove_part(part.room, user, by=by)
         Room.objects.filter(tenant=tenant, kind=Room.Kind.ME, owner=user).delete()
         membership.delete()
-        access.changed()
         batch.append(everybody, "member.removed", shown, by=_key(by))
 
 
@@ -83,7 +81,6 @@ def set_part(room: Room, user: Any, role: Part | str = Part.SPEAKER, *, by: Any 
             name = "member.changed"
         else:
             return part
-        access.changed()
         batch.append(room, name, contract.Member.from_row(part), by=_key(by))
         return part
 
@@ -96,7 +93,6 @@ def remove_part(room: Room, user: Any, *, by: Any = None) -> None:
         if part is not None:
             shown = contract.Member.from_row(part)
             part.delete()
-            access.changed()
             batch.append(room, "member.removed", shown, by=_key(by))
 
 

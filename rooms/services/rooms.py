@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from django.db import IntegrityError, transaction
 
-from rooms import access, contract, log
+from rooms import contract, log
 from rooms.contract import Call, Part, Refused, Right, Visibility, command
 from rooms.models import Participant, Room, Tenant
 
@@ -73,7 +73,6 @@ def update(
             setattr(room, field, given[field])
         if changed:
             room.save(update_fields=changed)
-            access.changed()
             gone = "archived" in changed and room.archived
             tell(batch, "room.archived" if gone else "room.updated", room, by)
         return room

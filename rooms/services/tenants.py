@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rooms import access, contract, log
+from rooms import contract, log
 from rooms.contract import Call, Right, Role, Visibility, command
 from rooms.models import Room, Tenant
 from rooms.services import members, rooms
@@ -32,7 +32,6 @@ def update(tenant: Tenant, *, name: str | None = None, active: bool | None = Non
         if active is not None and active != tenant.active:
             tenant.active = active
             tenant.save(update_fields=["active"])
-            access.changed()
         if name is not None and name != tenant.name:
             tenant.name = everybody.name = name
             tenant.save(update_fields=["name"])

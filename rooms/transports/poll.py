@@ -91,7 +91,7 @@ async def poll(exchange: Exchange) -> None:
         hub,
         Listening(terms, time.monotonic()),
         id=secrets.token_urlsafe(12),
-        user=who.user if who else None,
+        who=who,
         leave=exchange.leave,
     )
     with hub.holding(connection):

@@ -68,7 +68,7 @@ async def stream(exchange: Exchange) -> None:
         hub,
         Listening(terms, time.monotonic()),
         id=secrets.token_urlsafe(12),
-        user=who.user if who else None,
+        who=who,
         send=exchange.write,
         shut=shut,
         abandon=exchange.leave,

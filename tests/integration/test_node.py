@@ -255,7 +255,7 @@ async def test_a_right_that_ends_during_a_join_ends_the_join(hub: Hub, world: Wo
     joining = asyncio.create_task(reader.join(GENERAL, Cursor(start.epoch, start.seq - 1)))
     await until(lambda: gate.read > reads)
     await hub.database.control(members.set_part, room, world.users["bob"], "banned")
-    await hub.sweep()
+    await hub.watch.sweep()
     gate.is_open.set()
     with pytest.raises(Refused) as refused:
         await joining
@@ -278,7 +278,7 @@ async def test_the_sweep_ends_what_was_changed_behind_our_back(
             rooms.update(room, archived=True)
 
     await hub.database.work(change)
-    await hub.sweep()
+    await hub.watch.sweep()
     await bob.until(lambda one: one.vectors[-1][0] == "live.left")
     assert bob.vectors[-1][1]["code"] == code
     assert not bob.connection.session.rooms

@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
-from rooms.contract import Close, Cursor, Refused
+from rooms.contract import Close, Cursor, Person, Refused
 from rooms.delivery.session import Join, Session, Terms, ok
+from rooms.identity import Identity
 from rooms.node.connection import StreamingConnection
 from rooms.node.hub import Hub
 
@@ -48,7 +49,7 @@ class Listener:
             hub,
             Session(TERMS, time.monotonic()),
             id=f"listener-{number}",
-            user=user,
+            who=None if user is None else Identity(user, Person(str(user), "somebody"), None),
             send=self._send,
             shut=self._shut,
             abandon=self._shut_now,
