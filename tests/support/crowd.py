@@ -181,6 +181,16 @@ class Member:
         self._task = asyncio.create_task(self._stay())
         return self._task
 
+    def abandon(self, *, reset: bool) -> None:
+        """Be gone, as when the process dies; the server is told nothing but by TCP.
+
+        :param reset: not even by TCP's end of a conversation.
+        """
+        if self._task is not None:
+            self._task.cancel()
+        if self.wire is not None:
+            self.wire.close(reset=reset)
+
     async def leave(self) -> None:
         if self._task is not None:
             self._task.cancel()
@@ -228,6 +238,10 @@ class Member:
             if self.ends and self.ends[-1].back is None:
                 self.ends[-1].back = time.monotonic()
             self.joined.set()
+
+    def has_all(self, log: Sequence[tuple[int, str]]) -> bool:
+        """Whether it has heard the end of this log, ``(seq, text)``."""
+        return not log or max(self.began_at, self.heard[-1][0] if self.heard else 0) >= log[-1][0]
 
     # --- speaking
 

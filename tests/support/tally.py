@@ -48,10 +48,12 @@ def histogram(values: Iterable[float], *, step: float, unit: str = "s") -> str:
     if not counts:
         return "  (none)"
     widest = max(counts.values())
-    return "\n".join(
-        f"  {slot * step:6.4g} {unit} {counts[slot]:5} {'#' * -(-40 * counts[slot] // widest)}"
-        for slot in range(min(counts), max(counts) + 1)
-    )
+    lines = []
+    for slot in range(min(counts), max(counts) + 1):
+        if counts[slot] or counts[slot - 1]:  # of a long gap only its first line
+            bar = "#" * -(-40 * counts[slot] // widest) or "..."
+            lines.append(f"  {slot * step:6.4g} {unit} {counts[slot]:5} {bar}")
+    return "\n".join(lines)
 
 
 def quantiles(values: Iterable[float]) -> str:
