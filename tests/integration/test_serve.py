@@ -2,16 +2,20 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.support.sites import ROOT, Site
+from rooms.management.server import GRACE
+from tests.support.sites import ROOT, Node, Site
 
 LiveSite = Callable[..., Site]
 
@@ -97,5 +101,54 @@ def test_a_database_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
 def test_workers_serve_on_one_port(live_site: LiveSite) -> None:
     node = live_site(layer="valkey", workers=2).nodes[0]
     assert {get(f"{node.url}/healthz")[0] for _ in range(8)} == {200}
-    assert node.tail(200).count("Started server process") == 2
+    until(lambda: node.tail(200).count("Application startup complete") == 2)
     assert "GET /healthz" not in node.tail(200)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_who_comes_while_it_stops_is_refused_at_once(live_site: LiveSite, workers: int) -> None:
+    node = live_site(layer="valkey", workers=workers).nodes[0]
+    until(lambda: node.tail(200).count("Application startup complete") == workers)
+    with unfinished_request(node):
+        os.kill(node.pid, signal.SIGTERM)
+        until(lambda: is_refused(node))  # and not taken in by the kernel, for nobody
+        os.kill(node.pid, 0)  # it is still there, for the request
+    assert node.stop() == 0
+    assert "Traceback" not in node.tail(300)
+
+
+def test_a_second_ctrl_c_waits_for_nothing(live_site: LiveSite) -> None:
+    node = live_site().nodes[0]
+    with unfinished_request(node):
+        os.kill(node.pid, signal.SIGINT)
+        until(lambda: is_refused(node))
+        began = time.monotonic()
+        os.kill(node.pid, signal.SIGINT)
+        node.stop()
+        assert time.monotonic() - began < GRACE / 2
+
+
+@contextmanager
+def unfinished_request(node: Node) -> Iterator[None]:
+    """A request under way, whose body does not come."""
+    with socket.create_connection(("127.0.0.1", node.port)) as client:
+        head = f"POST /accounts/login/ HTTP/1.1\r\nHost: 127.0.0.1:{node.port}\r\nContent-Length: 10\r\n"
+        client.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
+        assert client.recv(100).startswith(b"HTTP/1.1 100 ")  # it is being read
+        yield
+
+
+def is_refused(node: Node) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", node.port), timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """For what a process tells nobody."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
