@@ -1,0 +1,123 @@
+"""What server-sent events and long-poll have in common: rooms in the address, commands by POST."""
+
+from __future__ import annotations
+
+import random
+from abc import abstractmethod
+from typing import Any
+
+import httpx
+
+from rooms.client.bell import first, rung
+from rooms.client.errors import Broken, LiveError
+from rooms.client.exchange import Denied, Unanswered, exchange, http_client, query
+from rooms.client.following import Following, Standing
+from rooms.client.posting import Posting
+from rooms.client.retry import UNAUTHENTICATED, End
+from rooms.client.transport import OPEN_WITHIN, Transport
+
+ADDRESS_MAX = 8_000  # bytes of the query, and of Last-Event-ID
+EPOCH_AND_SEQ = 16 + 16 + 10  # bytes at most, with what stands between
+
+
+class Web(Transport):
+    """Two things at once, for as long as the connection lasts: one listens, one says commands."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._client = http_client(self.options)
+        self._posting = Posting(self.address, self._client)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def _carry(self) -> End:
+        try:
+            return await first(self._listen(), self._say())
+        except (Unanswered, Denied) as failed:
+            return failed.end
+
+    @abstractmethod
+    async def _listen(self) -> End:
+        """:raises Broken: and Unanswered, Denied."""
+
+    async def _get(self, path: str, pairs: list[tuple[str, str]], read: float, **options: Any) -> httpx.Response:
+        """:param read: seconds that it may be silent.
+        :raises Unanswered: and Denied.
+        """
+        headers: dict[str, str] = options.pop("headers", {})
+        timeout = httpx.Timeout(OPEN_WITHIN, read=read)
+
+        def build() -> httpx.Request:
+            said = {**headers, **self.identity.reading()}
+            return self._client.build_request(
+                "GET", f"{self.address.http}{path}?{query(pairs)}", headers=said, timeout=timeout
+            )
+
+        return await exchange(self._client, self.identity, build, **options)
+
+    # --- commands
+
+    async def _say(self) -> End:
+        """One POST at a time, with what waits by then in one frame; ends with the login."""
+        conversation, outbox = self.conversation, self.conversation.outbox
+        with self.bell.listening() as bell:
+            while True:
+                batch = outbox.take(self.now(), conversation.max_frame_bytes)
+                if not batch:
+                    await rung(bell, outbox.next_due(self.now()))
+                    continue
+                connection = conversation.hello.connection if conversation.hello else None
+                vectors = [command.vector for command in batch]
+                try:
+                    self.hear(await self._posting.post(vectors, self.identity, connection))
+                except Unanswered as lost:
+                    outbox.failed(batch, self.now(), random.random(), lost.end.retry_after)  # noqa: S311
+                except Denied as denied:
+                    if denied.end.code == UNAUTHENTICATED:
+                        return denied.end
+                    outbox.refuse(batch, denied.error.about)
+                else:
+                    forgotten = [command for command in batch if command.said and command in outbox]
+                    if forgotten:
+                        outbox.failed(forgotten, self.now(), random.random())  # noqa: S311
+
+    # --- rooms
+
+    def _wanted(self) -> list[Following]:
+        """Those that the next request names."""
+        wanted, size = [], 200
+        for room in list(self.conversation.rooms.values()):
+            if room.standing is Standing.OVER:
+                continue
+            size += len(query([("room", room.name)])) + EPOCH_AND_SEQ
+            if size > ADDRESS_MAX:
+                room.end(LiveError("too_many_rooms", "The address has no place for it: take another connection."))
+            elif room.not_before <= self.now():
+                wanted.append(room)
+        return wanted
+
+    async def _changed(self, asked: list[Following]) -> None:
+        """Returns when other rooms are to be followed than these; one that is over needs no change."""
+        with self.bell.listening() as bell:
+            while not self.conversation.departures:
+                if set(self._wanted()) != {room for room in asked if room.standing is not Standing.OVER}:
+                    return
+                await rung(bell, self.conversation.next_join())
+
+    async def _backlog_below(self, frames: int) -> None:
+        """Wait for the application."""
+        with self.bell.listening() as bell:
+            while len(self.conversation.flow) >= frames:
+                await rung(bell, None)
+
+    def compare(self, composite: str) -> None:
+        """Where the server says that we are is where we are: we say our own places when we ask again.
+
+        :raises Broken: it is not.
+        """
+        for part in composite.split():
+            name, _, cursor = part.rpartition("@")
+            room = self.conversation.rooms.get(name)
+            if room is not None and room.standing is Standing.JOINED and room.cursor != cursor:
+                raise Broken(f"the server says {cursor} where we are at {room.cursor}")

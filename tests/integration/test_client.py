@@ -1,0 +1,231 @@
+"""The client for programs against the real site, over each transport: what it promises, it promises on all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
+from typing import Any
+
+import httpx
+import pytest
+
+from rooms.client import Closed, Event, Left, Live, LiveError, Phase, Reset, Room, connect
+from tests.support.cells import Cell, path
+from tests.support.sites import Site, Sites
+
+PATIENCE = 20.0  # seconds that anything here may take
+WAYS: dict[str, dict[str, Any]] = {
+    "ws": {"transport": "ws"},
+    "msgpack": {"transport": "ws", "format": "msgpack"},
+    "sse": {"transport": "sse"},
+    "poll": {"transport": "poll"},
+}
+
+
+@pytest.fixture(scope="module")
+def cell(sites: Sites) -> Iterator[Cell]:
+    """One node that many tests share."""
+    rooms = {"GRANT_TTL": 3, "HEAL_INTERVAL": 0.5, "MAX_REPLAY": 100, "WINDOW": 16}
+    with sites.running(rooms=rooms, env={"ROOMS_LIMITS": "off"}) as site, ExitStack() as stack:
+        site.manage("seed_demo")
+        yield Cell(site, "uvicorn", "memory", stack)
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return WAYS[request.param]
+
+
+@pytest.fixture
+def room(cell: Cell) -> str:
+    return cell.room()
+
+
+@pytest.fixture
+async def dial(cell: Cell, way: dict[str, Any]) -> AsyncIterator[Callable[..., Any]]:
+    """``await dial("alice")``: connected, by ticket; closed at the end of the test."""
+    async with AsyncExitStack() as stack:
+
+        async def opened(who: str, **options: Any) -> Live:
+            login = {} if options.keys() & {"session", "ticket"} else {"ticket": lambda: cell.ticket(who)}
+            url = options.pop("url", cell.near.url)
+            return await stack.enter_async_context(connect(url, trust_env=False, **way, **login, **options))
+
+        async with asyncio.timeout(3 * PATIENCE):
+            yield opened
+
+
+async def take(room: Room, wanted: int, name: str = "chat.message") -> list[Event]:
+    """The next so many events of this name, and what came between."""
+    taken: list[Event] = []
+    async with asyncio.timeout(PATIENCE):
+        while sum(event.name == name for event in taken) < wanted:
+            taken.append(await anext(room))
+    return taken
+
+
+def texts(events: list[Event]) -> list[str]:
+    return [event.data["message"]["text"] for event in events if event.name == "chat.message"]
+
+
+# --- speaking and hearing --------------------------------------------------------------------------------------------
+
+
+async def test_what_is_said_is_answered_and_heard(cell: Cell, dial: Callable[..., Any], room: str) -> None:
+    live = await dial("alice")
+    followed = await live.room(room).joined()
+    answer = await followed.send("chat.send", {"text": "hi"})
+    (event,) = await take(followed, 1)
+    assert event.data["message"]["id"] == answer["message"]
+    assert event.seq == answer["seq"]
+    assert event.by == cell.user("alice") == live.user.id
+    assert event.cursor == followed.cursor == cell.cursor(room)
+    assert event.at is not None
+    assert event.room == room
+
+
+async def test_many_rooms_on_one_connection(cell: Cell, dial: Callable[..., Any]) -> None:
+    live = await dial("bob")
+    rooms = [await live.room(cell.room()).joined() for _ in range(3)]
+    for number in range(5):
+        for followed in rooms:
+            await live.send("chat.send", {"text": f"{number}"}, room=followed.name)
+    for followed in rooms:
+        assert texts(await take(followed, 5)) == ["0", "1", "2", "3", "4"]
+
+
+async def test_from_a_cursor_on(cell: Cell, dial: Callable[..., Any], room: str) -> None:
+    before = cell.cursor(room)
+    cell.say("bob", room, "one", "two", "three")
+    followed = (await dial("alice")).room(room, cursor=before)
+    events = await take(followed, 3)
+    assert texts(events) == ["one", "two", "three"]
+    rest = (await dial("alice")).room(room, cursor=events[0].cursor)
+    assert texts(await take(rest, 2)) == ["two", "three"]
+
+
+async def test_a_place_that_is_gone_is_a_reset(cell: Cell, dial: Callable[..., Any], room: str) -> None:
+    cell.say("bob", room, "old")
+    followed = (await dial("alice")).room(room, cursor="abc:1")
+    reset = await anext(followed)
+    assert isinstance(reset, Reset)
+    assert reset.cursor == followed.cursor == cell.cursor(room)
+    cell.say("bob", room, "new")
+    assert texts(await take(followed, 1)) == ["new"]
+
+
+async def test_a_session_speaks_too(cell: Cell, dial: Callable[..., Any], room: str) -> None:
+    client = cell.rest("erin")
+    cookies = {name: client.cookies[name] for name in ("sessionid", "csrftoken")}
+    live = await dial("erin", session=cookies)
+    await live.opened()
+    assert live.user.id == cell.user("erin")
+    with pytest.raises(LiveError) as refused:
+        await live.send("chat.send", {"text": "guests are not in this room"}, room="acme/no-such-room")
+    assert refused.value.code == "not_found"
+
+
+async def test_leaving(cell: Cell, dial: Callable[..., Any], room: str) -> None:
+    live = await dial("alice")
+    async with live.room(room) as followed:
+        await followed.joined()
+    assert [event async for event in followed] == []
+    cell.say("bob", room, "unheard")
+    again = await live.room(room).joined()
+    cell.say("bob", room, "heard")
+    assert texts(await take(again, 1)) == ["heard"]
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+async def test_a_refused_command_raises_what_the_server_said(cell: Cell, dial: Callable[..., Any], room: str) -> None:
+    live = await dial("alice")
+    for name, data, code in (
+        ("chat.send", {"text": ""}, "bad_data"),
+        ("chat.shout", {}, "unknown_name"),
+        ("chat.edit", {"message": "1", "text": "x"}, "not_found"),
+        ("chat.send", {"text": "x" * 70_000}, "too_large"),
+        ("chat.send", {"text": "\ud800"}, "bad_data"),
+    ):
+        with pytest.raises(LiveError) as refused:
+            await live.send(name, data, room=room)
+        assert (refused.value.code, refused.value.temporary) == (code, False)
+        assert refused.value.id
+    said = await live.send("chat.send", {"text": "it goes on"}, room=room)
+    await live.send("chat.edit", {"message": said["message"], "text": "edited"}, room=room)
+    with pytest.raises(LiveError) as conflict:
+        await live.send("chat.edit", {"message": said["message"], "text": "again", "version": 1}, room=room)
+    assert (conflict.value.code, conflict.value.version) == ("conflict", 2)
+
+
+async def test_a_room_that_one_may_not_know_of(dial: Callable[..., Any], cell: Cell) -> None:
+    private = cell.room(visibility="private")
+    live = await dial("bob")
+    refused = live.room(private)
+    with pytest.raises(LiveError, match="not_found"):
+        await anext(refused)
+    await live.room("acme/general").joined()
+
+
+async def test_a_right_that_is_lost_ends_the_room(cell: Cell, dial: Callable[..., Any]) -> None:
+    private = cell.room(visibility="private")
+    bob = {"user": cell.user("bob")}
+    assert cell.rest("alice").post(path(private, "members/"), json=bob).status_code == 201
+    live = await dial("bob")
+    followed = await live.room(private).joined()
+    assert cell.rest("alice").delete(path(private, f"members/{bob['user']}/")).status_code == 204
+    async with asyncio.timeout(PATIENCE):
+        events = [event async for event in followed]
+    assert isinstance(events[-1], Left)
+    assert events[-1].code == "revoked"
+    assert live.state.phase is Phase.OPEN
+
+
+async def test_nobody_is_turned_away_for_good(cell: Cell, dial: Callable[..., Any]) -> None:
+    live = await dial("nobody", ticket="forged")
+    with pytest.raises(Closed) as closed:
+        await live.opened()
+    assert closed.value.close == 4501
+    with pytest.raises(Closed):
+        await live.send("chat.send", {"text": "hi"}, room="acme/general")
+
+
+async def test_a_ticket_that_is_refused_is_renewed_once(cell: Cell, dial: Callable[..., Any]) -> None:
+    tickets = iter(["forged", cell.ticket("alice")])
+    live = await dial("alice", ticket=lambda: next(tickets))
+    await live.opened()
+    assert live.user.id == cell.user("alice")
+    forged = iter(["forged", "forged", "unused"])
+    live = await dial("alice", ticket=lambda: next(forged))
+    with pytest.raises(Closed, match="4501"):
+        await live.opened()
+    assert list(forged) == ["unused"]
+
+
+# --- once, however often it is said ----------------------------------------------------------------------------------
+
+
+async def test_commands_in_order_and_each_once(cell: Cell, dial: Callable[..., Any], room: str) -> None:
+    live = await dial("alice")
+    followed = await live.room(room).joined()
+    said = [asyncio.create_task(followed.send("chat.send", {"text": f"{number}"})) for number in range(250)]
+    heard = await take(followed, 250)
+    answers = await asyncio.gather(*said)
+    assert texts(heard) == [f"{number}" for number in range(250)]
+    assert [answer["seq"] for answer in answers] == [event.seq for event in heard]
+
+
+async def test_the_same_id_is_one_effect(cell: Cell, dial: Callable[..., Any], room: str) -> None:
+    first, second = await dial("alice"), await dial("alice")
+    id = "the-same-id-for-both"
+    answers = [
+        await live.send("chat.send", {"text": "once"}, room=room, id=f"{id}-{room.partition('/')[2]}")
+        for live in (first, second)
+    ]
+    assert answers[0] == answers[1]
+    assert len(cell.history(room)) == 1
+    with pytest.raises(LiveError, match="id_reused"):
+        await first.send("chat.send", {"text": "other"}, room=room, id=f"{id}-{room.partition('/')[2]}")
