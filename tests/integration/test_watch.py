@@ -1,0 +1,259 @@
+"""Rights that end: told of or not, nothing more reaches who lost them, and who keeps them misses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from django.contrib.auth import get_user_model
+from django.db import OperationalError, transaction
+
+from rooms import access, log, tickets
+from rooms.conf import Config
+from rooms.contract import UNAUTHENTICATED
+from rooms.models import Membership, Room
+from rooms.node import running, watch
+from rooms.node.hub import Hub
+from rooms.services import members, rooms, tenants
+from tests.support.listeners import Listener, until
+from tests.support.world import World
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio]
+
+GENERAL = "acme/general"
+QUIET = Config(heal_interval=3_600, grant_ttl=3_600)  # no sweep but a test's own
+
+
+@pytest.fixture
+def world(make_world: Callable[[], World]) -> World:
+    return make_world()
+
+
+@pytest.fixture
+def room(world: World) -> Room:
+    return world.room(GENERAL)
+
+
+@pytest_asyncio.fixture
+async def hub() -> AsyncIterator[Hub]:
+    hub = running._hub = Hub(QUIET)
+    hub.start()
+    yield hub
+    await running.stop()
+
+
+@pytest_asyncio.fixture
+async def bob(hub: Hub, world: World) -> Listener:
+    listener = Listener(hub, world.users["bob"].pk)
+    await listener.join(GENERAL)
+    return listener
+
+
+@pytest_asyncio.fixture
+async def alice(hub: Hub, world: World) -> Listener:
+    listener = Listener(hub, world.users["alice"].pk, 1)
+    await listener.join(GENERAL)
+    return listener
+
+
+def say(room: Room, text: str) -> None:
+    log.append(room, "room.announcement", {"text": text})
+
+
+CHANGES: dict[str, tuple[Callable[[World, Room], Any], str]] = {
+    "banned": (lambda world, room: members.set_part(room, world.users["bob"], "banned"), "revoked"),
+    "removed": (lambda world, room: members.remove(world.acme, world.users["bob"]), "revoked"),
+    "a membership deleted by the admin": (
+        lambda world, room: Membership.objects.get(tenant=world.acme, user=world.users["bob"]).delete(),
+        "revoked",
+    ),
+    "archived": (lambda world, room: rooms.update(room, archived=True), "archived"),
+    "suspended": (lambda world, room: tenants.update(world.acme, active=False), "tenant_suspended"),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+async def test_a_change_that_is_told_ends_the_reader_before_the_next_event(
+    hub: Hub, world: World, room: Room, bob: Listener, what: str
+) -> None:
+    change, code = CHANGES[what]
+
+    def both() -> None:  # in one go: no turn of the loop in between is needed
+        change(world, room)
+        say(room, "secret")
+
+    await hub.database.work(both)
+    await bob.until(lambda one: one.vectors[-1][0] == "live.left")
+    assert bob.vectors[-1][1]["code"] == code
+    assert "secret" not in str(bob.vectors)
+    assert GENERAL not in bob.connection.session.rooms
+
+
+async def test_what_is_rolled_back_ends_nothing(hub: Hub, world: World, room: Room, bob: Listener) -> None:
+    def change() -> None:
+        with transaction.atomic():
+            members.remove(world.acme, world.users["bob"])
+            transaction.set_rollback(True)
+        say(room, "still here")
+
+    await hub.database.work(change)
+    await bob.until(lambda one: "still here" in str(one.vectors))
+    assert hub.watch.changes == 0
+
+
+async def test_who_is_in_doubt_and_may_stay_gets_all_that_was_held(
+    hub: Hub, world: World, room: Room, bob: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go = threading.Event(), threading.Event()
+    real = access.authorize_many
+
+    def slow(asks: Any) -> Any:
+        asked.set()
+        assert go.wait(20)
+        return real(asks)
+
+    monkeypatch.setattr(watch.access, "authorize_many", slow)
+    await hub.database.work(members.set_part, room, world.users["bob"], "speaker")
+    await until(asked.is_set)
+    told = len(bob.vectors)
+    await hub.database.work(say, room, "held back")
+    assert len(bob.vectors) == told
+    go.set()
+    await bob.until(lambda one: "held back" in str(one.vectors))
+    assert bob.seqs == sorted(set(bob.seqs))
+
+
+async def test_without_the_database_who_is_in_doubt_stays_held(
+    world: World, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = running._hub = Hub(Config(heal_interval=0.05, grant_ttl=3_600))
+    hub.start()
+    bob = Listener(hub, world.users["bob"].pk)
+    await bob.join(GENERAL)
+    real, tries = access.authorize_many, []
+
+    def down(asks: Any) -> Any:
+        tries.append(asks)
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(watch.access, "authorize_many", down)
+    await hub.database.work(members.set_part, room, world.users["bob"], "speaker")
+    await hub.database.work(say, room, "held back")
+    await until(lambda: len(tries) > 2)
+    assert "held back" not in str(bob.vectors)
+    monkeypatch.setattr(watch.access, "authorize_many", real)
+    await bob.until(lambda one: "held back" in str(one.vectors))
+    await running.stop()
+
+
+async def test_a_right_that_ends_while_a_join_asks_is_not_installed(
+    hub: Hub, world: World, room: Room, alice: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go = threading.Event(), threading.Event()
+    real = access.authorize_many
+
+    def early(asks: Any) -> Any:
+        grants = real(asks)
+        monkeypatch.setattr(access, "authorize_many", real)
+        asked.set()
+        assert go.wait(20)
+        return grants
+
+    monkeypatch.setattr(access, "authorize_many", early)
+    late = Listener(hub, world.users["bob"].pk, 2)
+    joining = asyncio.create_task(late.join(GENERAL))
+    await until(asked.is_set)
+    await hub.database.work(members.remove, world.acme, world.users["bob"])
+    await hub.database.work(say, room, "secret")
+    await alice.until(lambda one: "secret" in str(one.vectors))
+    go.set()
+    await joining
+    await late.until(lambda one: one.vectors[-1][0] == "live.left")
+    assert "secret" not in str(late.vectors)
+
+
+async def test_a_node_that_could_not_look_for_long_delivers_nothing_until_it_has(
+    hub: Hub, world: World, room: Room, bob: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was frozen, or the database was away: nobody knows who may still read."""
+    hub.watch._swept -= 4_000
+    told = len(bob.vectors)
+    await hub.database.work(say, room, "who knows")
+    await hub.heal()
+    assert len(bob.vectors) == told
+    await hub.watch.sweep()
+    await bob.until(lambda one: "who knows" in str(one.vectors))
+
+
+async def test_the_sweep_finds_what_nobody_told(hub: Hub, world: World, room: Room, bob: Listener) -> None:
+    await hub.database.work(Membership.objects.filter(tenant=world.acme).update, role="guest")
+    await hub.database.work(Room.objects.filter(pk=room.pk).update, visibility="private")
+    await hub.watch.sweep()
+    await bob.until(lambda one: one.vectors[-1][0] == "live.left")
+    assert bob.vectors[-1][1]["code"] == "revoked"
+
+
+# --- who it is
+
+
+async def with_ticket(hub: Hub, world: World, listener: Listener) -> None:
+    ticket = await hub.database.work(tickets.issue, world.users["bob"])
+    who = await hub.database.work(tickets.identify, ticket.ticket)
+    assert who is not None
+    listener.connection.credential = who.credential
+
+
+PEOPLE: dict[str, Callable[[Any], None]] = {
+    "deactivated": lambda user: setattr(user, "is_active", False),
+    "another password": lambda user: user.set_password("another"),
+}
+
+
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("what", PEOPLE)
+async def test_a_log_in_that_is_over_ends_the_connection(
+    hub: Hub, world: World, room: Room, bob: Listener, what: str, told: bool
+) -> None:
+    await with_ticket(hub, world, bob)
+
+    def change() -> None:
+        users = get_user_model()._default_manager
+        user = users.get(pk=world.users["bob"].pk)
+        PEOPLE[what](user)
+        if told:
+            user.save()
+        else:
+            users.filter(pk=user.pk).update(is_active=user.is_active, password=user.password)
+        say(room, "secret")
+
+    await hub.database.work(change)
+    if not told:
+        bob.connection.looked_at -= 4_000
+        await hub.watch.sweep()
+    await bob.until(lambda one: one.closed is not None)
+    assert bob.closed == UNAUTHENTICATED
+    assert told is ("secret" not in str(bob.vectors))
+
+
+async def test_a_log_in_is_no_change(hub: Hub, world: World, bob: Listener) -> None:
+    def log_in() -> None:
+        world.users["bob"].save(update_fields=["last_login"])
+
+    await hub.database.work(log_in)
+    assert hub.watch.changes == 0
+
+
+async def test_a_ticket_that_is_over_ends_the_connection(hub: Hub, world: World, bob: Listener) -> None:
+    await with_ticket(hub, world, bob)
+    assert bob.connection.credential is not None
+    await hub.tick(0)
+    assert bob.connection.closed is None
+    bob.connection.credential = replace(bob.connection.credential, expires=1.0)
+    await hub.tick(0)
+    await bob.until(lambda one: one.closed is not None)
+    assert bob.closed == UNAUTHENTICATED
