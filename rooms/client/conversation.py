@@ -162,7 +162,7 @@ class Conversation:
                         self._tell(following, following.welcomed(vector.data), receipt)
                         self.on_join()
                     else:
-                        following.refused(vector.data, now, chance)
+                        self._tell(following, following.refused(vector.data, now, chance), receipt)
             elif answers is not None and self.outbox.answered(answers, ok, vector.data, now, chance):
                 pass
             elif not ok:

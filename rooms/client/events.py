@@ -48,7 +48,9 @@ class PassedOver(Notice, frozen=True, kw_only=True):
 
 
 class Left(Notice, frozen=True, kw_only=True):
-    """The server ended this subscription, and the stream ends: ``revoked``, ``archived``, ``tenant_suspended``."""
+    """The server ended this subscription, and the stream ends: ``revoked``, ``archived``, ``tenant_suspended``; or the
+    error code with which the room was refused when a new connection asked for it.
+    """
 
     code: str
     reason: str

@@ -70,6 +70,7 @@ class Following:
         self.wake: Callable[[], object] = lambda: None  # there is something to see in one of the two
         self.repeated = 0  # events that came again, and were dropped
         self._tries = 0
+        self._has_joined = False
 
     @property
     def cursor(self) -> str | None:
@@ -118,18 +119,21 @@ class Following:
             return None
         return self._reset(Vector("live.reset", data), "the place is no longer there")
 
-    def refused(self, data: Any, now: float, chance: float) -> None:
-        """The join is refused: for good, or for now and the room is asked for again.
+    def refused(self, data: Any, now: float, chance: float) -> Left | None:
+        """The join is refused: for now, and the room is asked for again; or for good. Of a room that was joined before
+        that is a right that was lost meanwhile.
 
         :param chance: from 0 to 1.
         """
         error = LiveError.from_data(data)
         if not error.temporary:
-            self.end(error)
-            return
+            left = self._has_joined and self.place is not None
+            self.end(None if left else error)
+            return self._left(Vector("live.left", data), error.code, error.detail) if left else None
         wait = LEAST + backoff(self._tries, chance) if error.retry_after is None else error.retry_after
         self._tries += 1
         self.standing, self.question, self.not_before = Standing.WANTED, "", now + wait
+        return None
 
     # --- what happens
 
@@ -150,7 +154,7 @@ class Following:
             case "live.left":
                 left = _as(vector.data, _Left)
                 self.end()
-                return Left(**self._common(vector), code=left.code, reason=left.reason)
+                return self._left(vector, left.code, left.reason)
             case name if name.startswith("live."):
                 return None
         if vector.meta.seq is not None:
@@ -165,7 +169,7 @@ class Following:
     # --- within
 
     def _joined(self) -> None:
-        self.standing, self.question, self._tries = Standing.JOINED, "", 0
+        self.standing, self.question, self._tries, self._has_joined = Standing.JOINED, "", 0, True
         self.wake()
 
     def _passed_over(self, vector: Vector, place: Cursor) -> PassedOver | None:
@@ -177,6 +181,9 @@ class Following:
 
     def _reset(self, vector: Vector, reason: str) -> Reset:
         return Reset(**self._common(vector), reason=reason)
+
+    def _left(self, vector: Vector, code: str, reason: str) -> Left:
+        return Left(**self._common(vector), code=code, reason=reason)
 
     def _common(self, vector: Vector) -> dict[str, Any]:
         meta: Meta = vector.meta

@@ -180,7 +180,10 @@ class Live:
             ``too_large`` and ``bad_data`` before anything is sent; ``closed``.
         """
         id = id or new_command_id()
-        vector = self._format.vector(name, dict(data or {}), room=room, id=id)
+        try:
+            vector = self._format.vector(name, dict(data or {}), room=room, id=id)
+        except LiveError as error:
+            raise error.about(id) from error
         loop = asyncio.get_running_loop()
         give_up = loop.time() + (self._patience.of(name) if within is None else within)
         try:
