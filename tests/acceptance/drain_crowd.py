@@ -27,6 +27,11 @@ from tests.support.crowd import End, Member
 from tests.support.stages import Stage
 
 STOPS = 12  # seconds that a node may take, whatever its clients do
+TOLD = {
+    "ws": ["live.bye 4412, closed with 4412"],
+    "sse": ["live.bye 4412"],
+    "poll": ["live.bye 4412", "503 unavailable"],  # the latter to one that was between two polls
+}
 
 
 @dataclass
@@ -113,14 +118,13 @@ def _goodbyes(members: list[Member], stopped: float, report: list[str]) -> list[
         ends = [end for member in crew for end in member.ends[:1]]
         how = Counter(map(_how, ends))
         back = [end.back - stopped for end in ends if end.back is not None]
-        waits += [end.bye["retry_after_ms"] for end in ends if end.bye and "retry_after_ms" in end.bye]
+        waits += [wait for end in ends if (wait := _retry_after(end)) is not None]
         told = tally.quantiles(end.at - stopped for end in ends)
         listed = ", ".join(f"{count} {what}" for what, count in how.most_common())
         report.append(f"  {kind:5}{len(crew):5} clients: {listed}\n        ended after seconds: {told}")
         report.append(f"        back after seconds: {tally.quantiles(back)}")
-        due = "live.bye 4412, closed with 4412" if kind == "ws" else "live.bye 4412"
-        if how[due] != len(crew):
-            problems.append(f"{len(crew) - how[due]} of {kind} were not told: {listed}")
+        if untold := len(crew) - sum(how[what] for what in TOLD[kind]):
+            problems.append(f"{untold} of {kind} were not told: {listed}")
         if len(back) != len(crew):
             problems.append(f"{len(crew) - len(back)} of {kind} did not return")
     step = max(100, (max(waits, default=0) + 1) // 12)
@@ -131,8 +135,15 @@ def _goodbyes(members: list[Member], stopped: float, report: list[str]) -> list[
 
 
 def _how(end: End) -> str:
-    closed = f", closed with {end.close_code}" if end.close_code is not None else ""
-    return f"live.bye {end.bye['code']}{closed}" if end.bye else f"without a goodbye{closed} ({end.how})"
+    if end.bye:
+        return f"live.bye {end.bye['code']}" + (f", closed with {end.close_code}" if end.close_code else "")
+    return f"{end.refused.status} {end.refused.code}" if end.refused else f"cut off: {end.how}"
+
+
+def _retry_after(end: End) -> int | None:
+    if end.bye:
+        return end.bye.get("retry_after_ms")
+    return end.refused.retry_after_ms if end.refused else None
 
 
 def main() -> int:

@@ -58,10 +58,11 @@ class TurnedAway(Exception):
 
     def __init__(self, status: int, body: bytes) -> None:
         super().__init__(status, body[:200])
+        self.status = status
+        self.code, self.retry_after_ms = "", None
         with suppress(ValueError):
-            self.retry_after_ms = json.loads(body).get("retry_after_ms")
-
-    retry_after_ms: int | None = None
+            error = json.loads(body)
+            self.code, self.retry_after_ms = error.get("code"), error.get("retry_after_ms")
 
 
 CUT = (OSError, EOFError, TurnedAway, TimeoutError)  # what a network does; IncompleteReadError is an EOFError
@@ -142,6 +143,7 @@ class End:
     bye: dict[str, Any] | None = None
     close_code: int | None = None
     how: str = ""
+    refused: TurnedAway | None = None
     back: float | None = None
     tries: int = 0
 
@@ -218,7 +220,7 @@ class Member:
                     self.wire.close()
             if self.joined.is_set():
                 self.joined.clear()
-                self.ends.append(End(time.monotonic(), address, self._bye, self.close_code, how))
+                self.ends.append(End(time.monotonic(), address, self._bye, self.close_code, how, turned_away))
                 tries = 0
             elif self.ends:
                 self.ends[-1].tries += 1
@@ -381,7 +383,7 @@ class PostingMember(Member):
                     continue
             except CUT as error:
                 told = getattr(error, "retry_after_ms", None)
-                if isinstance(error, TurnedAway) and error.args[0] != 503:
+                if isinstance(error, TurnedAway) and error.status != 503:
                     self.wrong.append(f"a POST was answered by {error}")
                 if self._kept is not None:
                     self._kept.close()
@@ -462,8 +464,8 @@ class PollMember(PostingMember):
                 answer = await wire.ask("GET", f"/live/poll?{query}&wait={wait}", self.badge.headers())
                 said = decode(await wire.body(answer))
             self._take(said["frame"])
-            if not said["cursor"]:
-                self.wrong.append(f"a poll without a cursor: {said}")
+            if self._composite and not said["cursor"]:
+                self.wrong.append(f"a poll lost its cursor {self._composite}: {said}")
             self._composite = said["cursor"] or self._composite
             if self._bye is not None:
                 return
