@@ -134,8 +134,6 @@ class Hub:
             outcomes: list[Joined | Refused] = [unavailable()] * len(wanted)
         else:
             seats = [self._seat(connection, grants.get(ask)) for ask in asks]
-            if self.watch.changes != asked_at:  # rights moved while we asked: nothing goes out until we asked again
-                self.watch.ask_again(seat for seat in seats if isinstance(seat, Reader))
             try:
                 outcomes = list(await asyncio.gather(*map(self._place, seats, wanted)))
             except BaseException:
@@ -143,6 +141,8 @@ class Hub:
                     if isinstance(seat, Reader):
                         self.leave(seat)
                 raise
+            if self.watch.changes != asked_at:  # rights moved meanwhile: nothing goes out until we asked again
+                self.watch.ask_again(seat for seat in seats if isinstance(seat, Reader) and self._holds(seat))
         for outcome in outcomes:
             metrics.joins.labels(outcome.code if isinstance(outcome, Refused) else outcome.verdict).inc()
         return outcomes
@@ -224,6 +224,10 @@ class Hub:
     async def deserted(self) -> None:
         """Returns when the last connection has ended."""
         await self._deserted.wait()
+
+    def _holds(self, reader: Reader) -> bool:
+        followed = self.rooms.get(reader.grant.room)
+        return followed is not None and reader in followed.readers
 
     def _follow(self, grant: Grant) -> Followed:
         followed = self.rooms.get(grant.room)

@@ -55,15 +55,17 @@ class Watch:
     def doubt(self, change: Change) -> None:
         """Rights may have changed: hold whom it concerns, and ask."""
         self.changes += 1
-        for connection in self._hub.connections.values():
-            if connection.user is not None and str(connection.user) in change.users:
-                self._connections[connection] = None
-        self.ask_again(
-            reader
-            for followed in self._hub.rooms.values()
-            for reader in followed.readers
-            if change.touches(followed.feed.address) or str(reader.connection.user) in change.users
-        )
+        readers: list[Reader] = []
+        if change.users:
+            for connection in self._hub.connections.values():
+                if connection.user is not None and str(connection.user) in change.users:
+                    self._connections[connection] = None
+                    readers += connection.session.rooms.values()
+        if change.rooms or change.tenants:
+            for followed in self._hub.rooms.values():
+                if change.touches(followed.feed.address):
+                    readers += followed.readers
+        self.ask_again(readers)
 
     def ask_again(self, readers: Iterable[Reader]) -> None:
         """Nothing more goes to these readers until the gate has spoken."""
