@@ -116,27 +116,28 @@ async def test_a_history_that_breaks_is_told(links: Links, cell: Cell, room: str
     await client.hears(room, "new times")
 
 
-async def test_who_logs_out_is_out(links: Links, cell: Cell, room: str) -> None:
-    with closing(log_in(cell.far.url, "bob")) as browser:
-        caller = Caller.browser(browser).saying()
-        client = await links.open(caller, {room: None})
-        cell.say("alice", room, "bob is here")
+# Where nobody reads without a login: else a poll goes on as nobody's.
+
+
+async def test_who_logs_out_is_out(links: Links, hasty: Cell) -> None:
+    room = hasty.room()
+    with closing(log_in(hasty.near.url, "bob")) as browser:
+        client = await links.open(Caller.browser(browser), {room: None}, on=hasty.near)
+        hasty.say("alice", room, "bob is here")
         await client.hears(room, "bob is here")
         assert browser.post("/accounts/logout/", data={}).status_code == 302
-    cell.say("alice", room, "bob has left")
+    hasty.say("alice", room, "bob has left")
     assert await client.ended() == 4501
     assert client.texts(room) == ["bob is here"]
 
 
-async def test_an_account_that_is_closed_is_out(links: Links, cell: Cell, room: str) -> None:
-    private = cell.room(visibility="private")
-    set_part(cell, private, "dave", "listener")
-    client = await links.open("dave", {private: None})
+async def test_an_account_that_is_closed_is_out(links: Links, hasty: Cell) -> None:
+    client = await links.open(hasty.caller("dave"), {hasty.room(): None}, on=hasty.near)
     try:
-        cell.sql("UPDATE auth_user SET is_active = ? WHERE username = 'dave'", False)
+        hasty.sql("UPDATE auth_user SET is_active = ? WHERE username = 'dave'", False)
         assert await client.ended() == 4501
     finally:
-        cell.sql("UPDATE auth_user SET is_active = ? WHERE username = 'dave'", True)
+        hasty.sql("UPDATE auth_user SET is_active = ? WHERE username = 'dave'", True)
 
 
 async def test_a_ticket_that_is_over_ends_the_connection(links: Links, hasty: Cell) -> None:
