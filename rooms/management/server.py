@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 GRACE = 10  # seconds for the goodbyes and for requests under way together: what supervisors give us, or less
 LAST = 1  # seconds of it that requests have in any case
+ENDS = 3  # seconds more for the application to stop; it has nothing left to do
 HANG_UP = 2  # seconds that clients may take to answer the close of their WebSocket
 
 
@@ -40,7 +42,15 @@ class DrainingServer(Server):
             logger.error("the node could not take its leave", exc_info=error)
         leaving.cancel()
         self.config.timeout_graceful_shutdown = max(LAST, round(GRACE - (time.monotonic() - began)))
-        await super().shutdown(sockets)
+        try:
+            async with asyncio.timeout(GRACE + ENDS - (time.monotonic() - began)):
+                await super().shutdown(sockets)
+        except TimeoutError:
+            # Threads that wait for a database cannot be ended, and Python would wait for them. What they have not
+            # committed was answered to nobody.
+            logger.error("the node could not end in peace: the database may hang")
+            logging.shutdown()
+            os._exit(1)
 
     async def _leave(self) -> None:
         from rooms.node import draining, running
