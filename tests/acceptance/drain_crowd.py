@@ -40,10 +40,10 @@ class Result:
     problems: list[str]
 
 
-async def drain_crowd(stage: Stage, *, clients: int, rate: float, seconds: float) -> Result:
+async def drain_crowd(stage: Stage, *, clients: int, rate: float, seconds: float, jitter: float = 0.5) -> Result:
     """Traffic for so long before the node is stopped, and after it is back."""
     node = stage.site.nodes[0]
-    members = stage.crowd(clients)
+    members = stage.crowd(clients, jitter=jitter)
     began = time.monotonic()
     try:
         await crowd.enter(members)

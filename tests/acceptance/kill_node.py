@@ -32,10 +32,10 @@ class Result:
     problems: list[str]
 
 
-async def kill_node(stage: Stage, *, clients: int, rate: float, seconds: float) -> Result:
+async def kill_node(stage: Stage, *, clients: int, rate: float, seconds: float, jitter: float = 0.5) -> Result:
     """Traffic for so long before the kill, while the node is away, and after it is back."""
     site = stage.site
-    members = stage.crowd(clients)
+    members = stage.crowd(clients, jitter=jitter)
     began = time.monotonic()
     try:
         await crowd.enter(members)
@@ -57,7 +57,9 @@ async def kill_node(stage: Stage, *, clients: int, rate: float, seconds: float) 
             await crowd.until(lambda: all(member.joined.is_set() for member in members), 40, "everybody is back")
             await crowd.until(lambda: not any(member.pending for member in members), 60, "all commands are answered")
             logs = await asyncio.to_thread(stage.logs)
-            await crowd.until(lambda: all(_has_all(member, logs) for member in members), 30, "everybody has everything")
+            await crowd.until(
+                lambda: all(member.has_all(logs[member.room]) for member in members), 30, "everybody has everything"
+            )
         except TimeoutError as late:
             problems.append(str(late))
             logs = await asyncio.to_thread(stage.logs)
@@ -68,15 +70,16 @@ async def kill_node(stage: Stage, *, clients: int, rate: float, seconds: float) 
     for member in members:
         found.count(member, logs[member.room])
     report.append(f"{len(said)} messages were said, {rate:g} a second; {found}")
-    ids, times = set(said), stages.half_done(stage, set(said))
+    without_event, forgotten, effects = stages.half_done(stage, set(said))
     again = {id for member in members for id in member.said_again}
-    report.append(f"{len(again)} were said again; each is in the log once: {set(times[2].values()) == {1}}")
+    report.append(f"{len(again)} were said again; each is in the log once: {effects == dict.fromkeys(said, 1)}")
     if not found.is_right:
         problems += [f"what was heard is not the log: {found}", *found.wrong[:10]]
-    if times[0] or times[1]:
-        problems.append(f"half done: {len(times[0])} remembered without an event, {len(times[1])} the reverse")
-    if times[2] != dict.fromkeys(ids, 1):
-        problems.append(f"{len(ids - times[2].keys())} messages are missing, or some are there twice")
+    if without_event or forgotten or effects != dict.fromkeys(said, 1):
+        problems.append(
+            f"{len(without_event)} are remembered without an event, {len(forgotten)} the reverse, "
+            f"{len(set(said) - effects.keys())} missing, {sum(count > 1 for count in effects.values())} twice"
+        )
     problems += _returns(orphans, members, killed, restarted, report)
     return Result("\n".join(report), problems)
 
@@ -99,11 +102,6 @@ def _returns(
     if strangers:
         problems.append(f"{len(strangers)} connections of the other node ended: {strangers[0]}")
     return problems
-
-
-def _has_all(member: Member, logs: dict[str, list[tuple[int, str]]]) -> bool:
-    log = logs[member.room]
-    return not log or log[-1][0] <= member.began_at or bool(member.heard and member.heard[-1][0] >= log[-1][0])
 
 
 def main() -> int:

@@ -156,6 +156,7 @@ class Member:
     badge: Badge
     room: str
     start: Address | None = None  # where to connect first
+    jitter: float = 0.5  # seconds of the first wait at most; the protocol's, and a test may hurry
     transport: ClassVar[str]
     cursor: str = field(init=False, default="")
     began_at: int = field(init=False, default=0)
@@ -227,8 +228,11 @@ class Member:
             told = (self._bye or {}).get("retry_after_ms")
             if told is None and turned_away is not None:
                 told = turned_away.retry_after_ms
-            await asyncio.sleep(random.uniform(0, min(30, 0.5 * 2**tries)) if told is None else told / 1000)
+            await asyncio.sleep(self._wait(tries) if told is None else told / 1000)
             tries += 1
+
+    def _wait(self, tries: int) -> float:
+        return random.uniform(0, min(30, self.jitter * 2**tries))
 
     @abstractmethod
     async def _converse(self, wire: Wire, address: Address) -> None:
@@ -388,7 +392,7 @@ class PostingMember(Member):
                 if self._kept is not None:
                     self._kept.close()
                     self._kept = None
-            await asyncio.sleep(random.uniform(0, min(30, 0.5 * 2**tries)) if told is None else told / 1000)
+            await asyncio.sleep(self._wait(tries) if told is None else told / 1000)
             self.said_again.update(vector[2]["id"] for vector in vectors if vector[2]["id"] in self.pending)
             tries += 1
 

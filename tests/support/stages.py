@@ -59,14 +59,14 @@ class Stage:
     def __post_init__(self) -> None:
         self.addresses = [address(node) for node in self.site.nodes]
 
-    def crowd(self, count: int, kinds: Sequence[type[Member]] = KINDS) -> list[Member]:
+    def crowd(self, count: int, kinds: Sequence[type[Member]] = KINDS, **options: Any) -> list[Member]:
         """So many, of each kind, in each room and at each node alike."""
         members = []
         for number in range(count):
             kind, turn = kinds[number % len(kinds)], number // len(kinds)
             start = self.addresses[turn % len(self.addresses)]
             room = self.rooms[turn // len(self.addresses) % len(self.rooms)]
-            members.append(kind(self.addresses, self.badges[number % len(self.badges)], room, start))
+            members.append(kind(self.addresses, self.badges[number % len(self.badges)], room, start, **options))
         return members
 
     def log(self, room: str, *, by: int = 0) -> list[tuple[int, str]]:
