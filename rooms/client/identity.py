@@ -91,11 +91,13 @@ class Identity:
         return {"Cookie": "; ".join(f"{name}={value}" for name, value in self._session.cookies.items())}
 
     def writing(self, origin: str) -> dict[str, str]:
-        """Headers of a POST."""
+        """Headers of a POST. Over https Django wants to know where it comes from; over http it need not match what a
+        proxy makes of the address.
+        """
         if self._session is None:
             return self.reading()
         token = {} if self._session.csrf is None else {self._session.csrf_header: self._session.csrf}
-        return {**self.reading(), **token, "Origin": origin}
+        return {**self.reading(), **token, **({"Origin": origin} if origin.startswith("https:") else {})}
 
     def dialling(self, origin: str) -> tuple[dict[str, str], list[str]]:
         """Headers of a WebSocket's handshake, and its subprotocols besides the one that is spoken."""

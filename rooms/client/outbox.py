@@ -33,6 +33,7 @@ class Command:
     :ivar give_up: when it is tried no longer.
     :ivar tries: how often it was said.
     :ivar said: on this connection, and not answered.
+    :ivar trouble: what became of it the last time.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Command:
     settle: Callable[[Any], object]
     tries: int = 0
     said: bool = False
+    trouble: str = ""
 
 
 class Outbox:
@@ -75,7 +77,8 @@ class Outbox:
     def lost(self) -> None:
         """The connection is gone, and with it the answers."""
         for command in self._commands.values():
-            command.said = False
+            if command.said:
+                command.said, command.trouble = False, "the connection was lost"
 
     def take(self, now: float, max_bytes: int) -> list[Command]:
         """What is to be said next in one frame of at most so many bytes. What is larger by itself is ``too_large``."""
@@ -112,7 +115,7 @@ class Outbox:
             return True
         error = LiveError.from_data(data, id)
         if error.code in AGAIN:
-            self.failed([command], now, chance, error.retry_after, error)
+            self.failed([command], now, chance, error.retry_after, error.detail, error)
         else:
             self._settle(command, error)
         return True
@@ -123,6 +126,7 @@ class Outbox:
         now: float,
         chance: float,
         retry_after: float | None = None,
+        reason: str = "",
         error: LiveError | None = None,
     ) -> None:
         """These are to be said again, after a while; one whose time is over by then has the error, if there is one."""
@@ -131,6 +135,7 @@ class Outbox:
         self._hold = max(self._hold, now + wait)
         for command in commands:
             command.said = False
+            command.trouble = reason
             if error is not None and self._hold >= command.give_up:
                 self._settle(command, error)
 
@@ -147,7 +152,8 @@ class Outbox:
         """Those whose time is over have ``timeout``."""
         for command in list(self._commands.values()):
             if now >= command.give_up:
-                detail = "There was no answer in time; the command may have happened."
+                trouble = f" ({command.trouble})" if command.trouble else ""
+                detail = f"There was no answer in time{trouble}; the command may have happened."
                 self._settle(command, LiveError("timeout", detail, temporary=True, id=command.id))
 
     def next_due(self, now: float) -> float | None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import random
 from abc import abstractmethod
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 
@@ -13,7 +12,7 @@ from rooms.client.errors import Broken, LiveError
 from rooms.client.exchange import Denied, Unanswered, exchange, http_client, query
 from rooms.client.following import Following, Standing
 from rooms.client.posting import Posting
-from rooms.client.retry import UNAUTHENTICATED, End
+from rooms.client.retry import End
 from rooms.client.transport import OPEN_WITHIN, Transport
 
 ADDRESS_MAX = 8_000  # bytes of the query, and of Last-Event-ID
@@ -58,8 +57,11 @@ class Web(Transport):
 
     # --- commands
 
-    async def _say(self) -> End:
-        """One POST at a time, with what waits by then in one frame; ends with the login."""
+    async def _say(self) -> NoReturn:
+        """One POST at a time, with what waits by then in one frame.
+
+        :raises Denied: with the login.
+        """
         conversation, outbox = self.conversation, self.conversation.outbox
         with self.bell.listening() as bell:
             while True:
@@ -68,19 +70,7 @@ class Web(Transport):
                     await rung(bell, outbox.next_due(self.now()))
                     continue
                 connection = conversation.hello.connection if conversation.hello else None
-                vectors = [command.vector for command in batch]
-                try:
-                    self.hear(await self._posting.post(vectors, self.identity, connection))
-                except Unanswered as lost:
-                    outbox.failed(batch, self.now(), random.random(), lost.end.retry_after)  # noqa: S311
-                except Denied as denied:
-                    if denied.end.code == UNAUTHENTICATED:
-                        return denied.end
-                    outbox.refuse(batch, denied.error.about)
-                else:
-                    forgotten = [command for command in batch if command.said and command in outbox]
-                    if forgotten:
-                        outbox.failed(forgotten, self.now(), random.random())  # noqa: S311
+                await self._posting.deliver(batch, outbox, self.identity, self.hear, connection)
 
     # --- rooms
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
 import httpx
 from django.conf import settings
 from django.http import HttpHeaders
 
-from rooms.contract import new_command_id
+from rooms.client import LiveError, Patience, Session
+from rooms.client.exchange import http_client
+from rooms.client.identity import Address, Identity
+from rooms.client.posting import Posting
+from rooms.client.speaker import Speaker
+from rooms.client.transport import Options
 from rooms.management.cast import Voice
 
 PATIENCE = 60.0  # seconds that one message is tried again while the site is away or has no time
-ANSWER_WITHIN = 30.0  # seconds
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between tries
 
 
 class NotSaid(Exception):
@@ -26,7 +25,7 @@ class NotSaid(Exception):
 
 
 class Site:
-    """Posts messages to one room, each exactly once however often it has to be sent."""
+    """Speaks in one room, each message exactly once however often it has to be sent."""
 
     def __init__(
         self,
@@ -40,17 +39,12 @@ class Site:
         """:param url: of the site, without a path.
         :param transport: in place of the network, for tests.
         """
-        self.url = url.rstrip("/")
         self.retries = 0
-        self._patience = patience
-        self._path = f"/api/tenants/{tenant}/rooms/{room}/messages/"
-        self._client = httpx.AsyncClient(
-            base_url=self.url,
-            timeout=ANSWER_WITHIN,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # one person's cookies are not another's
-            trust_env=False,  # no proxy between this process and the site
-            transport=transport,
-        )
+        self._address = Address(url)
+        self._room = f"{tenant}/{room}"
+        self._patience = Patience(patience)
+        self._client = http_client(Options(trust_env=False), transport)  # no proxy between this process and the site
+        self._posting = Posting(self._address, self._client)
 
     async def __aenter__(self) -> Self:
         return self
@@ -63,66 +57,29 @@ class Site:
     async def greet(self) -> None:
         """:raises NotSaid: when nobody answers at the address."""
         try:
-            await self._client.get("/healthz")
+            await self._client.get(f"{self._address.http}/healthz")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise NotSaid(f"The site at {self.url} does not answer ({_reason(error)}). Is it running?") from error
+            reason = str(error) or type(error).__name__
+            raise NotSaid(f"The site at {self._address.http} does not answer ({reason}). Is it running?") from error
 
     async def say(self, voice: Voice, text: str) -> None:
-        """Post one message; when this returns, it is in the room's log, once.
-
-        The same ``Idempotency-Key`` goes with every try, so that a lost answer does not double it. Tried again: network
-        errors, 5xx and 429, after ``retry_after_ms`` where the site gives it.
+        """Say one message; when this returns, it is in the room's log, once.
 
         :raises NotSaid: when the site refuses, or has not taken it for ``patience`` seconds.
         """
-        headers = self._headers(voice) | {"Idempotency-Key": new_command_id()}
-        clock = asyncio.get_running_loop().time
-        give_up = clock() + self._patience
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                answer = await self._client.post(self._path, json={"text": text}, headers=headers)
-            except httpx.TransportError as error:
-                reason, wait = _reason(error), None
-            else:
-                if answer.status_code == httpx.codes.CREATED:
-                    return
-                reason, wait = f"{answer.status_code} {_detail(answer)}", _retry_after(answer)
-                if answer.status_code < 500 and answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
-                    raise NotSaid(f"The site refused it: {reason}")
-            if clock() >= give_up:
-                raise NotSaid(f"The site has not taken it for {self._patience:.0f} seconds: {reason}")
-            self.retries += 1
-            await asyncio.sleep(random.uniform(pause / 2, pause) if wait is None else wait)  # noqa: S311 no secret
-            pause = min(pause * 2, LONGEST_PAUSE)
-
-    def _headers(self, voice: Voice) -> dict[str, str]:
-        cookies = {settings.SESSION_COOKIE_NAME: voice.session, settings.CSRF_COOKIE_NAME: voice.csrf}
-        csrf_header = HttpHeaders.parse_header_name(settings.CSRF_HEADER_NAME) or settings.CSRF_HEADER_NAME
-        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items()), csrf_header: voice.csrf}
-        if self.url.startswith("https:"):  # there Django wants to know where a POST comes from
-            headers["Origin"] = "{0.scheme}://{0.netloc}".format(urlsplit(self.url))
-        return headers
+        speaker = Speaker(self._posting, Identity(session=_session(voice)), self._patience)
+        try:
+            await speaker.send("chat.send", {"text": text}, room=self._room)
+        except LiveError as error:
+            if error.temporary:
+                raise NotSaid(f"The site has not taken it for {self._patience.default:.0f} seconds: {error}") from error
+            raise NotSaid(f"The site refused it: {error}") from error
+        finally:
+            self.retries += speaker.retries
 
 
-def _retry_after(answer: httpx.Response) -> float | None:
-    """Seconds, by the error object or the header."""
-    try:
-        return float(answer.json()["retry_after_ms"]) / 1000
-    except (ValueError, KeyError, TypeError):
-        pass
-    try:
-        return float(answer.headers["Retry-After"])
-    except (ValueError, KeyError):
-        return None
-
-
-def _detail(answer: httpx.Response) -> str:
-    try:
-        return str(answer.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        return answer.headers.get("Location", "") or answer.reason_phrase
-
-
-def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
+def _session(voice: Voice) -> Session:
+    """By the names that the site's settings give."""
+    cookies = {settings.SESSION_COOKIE_NAME: voice.session, settings.CSRF_COOKIE_NAME: voice.csrf}
+    header = HttpHeaders.parse_header_name(settings.CSRF_HEADER_NAME) or settings.CSRF_HEADER_NAME
+    return Session(cookies, voice.csrf, header)
