@@ -14,7 +14,8 @@
 from rooms.client.errors import Closed, LiveError
 from rooms.client.events import Event, Left, Notice, PassedOver, Reset
 from rooms.client.identity import Session
-from rooms.client.live import Live, connect
+from rooms.client.live import Live
+from rooms.client.opening import connect
 from rooms.client.outbox import Patience
 from rooms.client.room import Room
 from rooms.client.state import Phase, State

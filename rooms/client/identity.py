@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+import msgspec
+
+from rooms import contract
 from rooms.client.errors import LiveError
 
 logger = logging.getLogger(__name__)
@@ -30,7 +34,7 @@ class Session:
         return cookies if isinstance(cookies, Session) else cls(dict(cookies), cookies.get(CSRF_COOKIE))
 
 
-Ticket: TypeAlias = str | Callable[[], str | Awaitable[str]]
+Ticket: TypeAlias = str | Callable[[], Any]
 Login: TypeAlias = Mapping[str, str] | Session | Callable[[], Any]
 
 
@@ -38,9 +42,11 @@ class Identity:
     """What is said of who we are.
 
     A function that gives a ticket (or a session) is called for each connection, and again when a request is refused
-    that worked before: tickets are good for minutes. What it raises counts as a connection that failed, and is tried
-    again; but a :class:`LiveError` that is not temporary is the end.
+    that worked before: tickets are good for minutes. One that gives the whole answer of ``POST /api/tickets/``,
+    ``{"ticket", "expires_at"}``, lets a WebSocket renew it in time. What the function raises counts as a connection
+    that failed, and is tried again; but a :class:`LiveError` that is not temporary is the end.
 
+    :ivar expires_in: seconds from the last :meth:`renew` to the end of the ticket, by our clock; None when unknown.
     :ivar proved: something was answered since the last :meth:`renew`.
     :ivar generation: counts renewals.
     """
@@ -56,6 +62,11 @@ class Identity:
         self.renewable = callable(self._source)
         self.proved = False
         self.generation = 0
+        self.expires_in: float | None = None
+
+    @property
+    def ticket(self) -> str | None:
+        return self._ticket
 
     async def renew(self) -> None:
         """To be called before the others.
@@ -78,7 +89,7 @@ class Identity:
         if source is None:
             return
         if self._by_ticket:
-            self._ticket = source
+            self._ticket, self.expires_in = _as_ticket(source)
         else:
             self._session = Session.of(source)
 
@@ -104,6 +115,16 @@ class Identity:
         if self._ticket is not None:
             return {}, [f"ticket.{self._ticket}"]
         return ({**self.reading(), "Origin": origin} if self._session is not None else {}), []
+
+
+def _as_ticket(given: Any) -> tuple[str, float | None]:
+    if isinstance(given, str):
+        return given, None
+    try:
+        whole = msgspec.convert(given, contract.Ticket, from_attributes=True)
+    except msgspec.ValidationError as error:
+        raise LiveError("bad_data", f"This is no ticket: {error}") from error
+    return whole.ticket, (whole.expires_at - datetime.now(UTC)).total_seconds()
 
 
 class Address:

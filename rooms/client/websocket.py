@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -10,7 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from rooms.client import speech
 from rooms.client.bell import first, rung
-from rooms.client.errors import Broken
+from rooms.client.errors import Broken, LiveError
 from rooms.client.frames import LARGEST
 from rooms.client.retry import BROKEN, LOST, NEVER, End, http_end
 from rooms.client.transport import OPEN_WITHIN, Transport
@@ -21,7 +22,14 @@ GRACE = 10.0  # seconds above the heartbeat, whose pace varies by a tenth; then 
 HEARTBEAT = "[]"
 
 
+RENEW_AT = 0.75  # of a ticket's life
+RENEW_PAUSE = 1.0  # seconds at least between two tickets
+
+
 class WebSocket(Transport):
+    _beat: bool  # the heartbeat is to be answered
+    _ticket: str | None  # a renewed one is to be shown
+
     async def _carry(self) -> End:
         try:
             socket = await self._dial()
@@ -33,9 +41,9 @@ class WebSocket(Transport):
         if socket.subprotocol != self.options.format.subprotocol:
             await socket.close()
             return End(BROKEN, "no server of ours: it chose no subprotocol")
-        self._beat = False
+        self._beat, self._ticket = False, None
         try:
-            return await first(self._listen(socket), self._speak(socket))
+            return await first(self._listen(socket), self._speak(socket), self._stay())
         finally:
             await socket.close()
 
@@ -97,10 +105,26 @@ class WebSocket(Transport):
                 if self._beat:
                     self._beat = False
                     await self._send(socket, format.frame(()))
+                if self._ticket is not None:
+                    renewal = format.vector("live.auth", {"ticket": self._ticket}, id=new_command_id())
+                    self._ticket = None
+                    await self._send(socket, format.frame([renewal]))
                 for frame in speech.due(self.conversation, format, self.now(), new_command_id):
                     await self._send(socket, frame)
-                if not self._beat:
+                if not self._beat and self._ticket is None:
                     await rung(bell, speech.next_due(self.conversation, self.now()))
+
+    async def _stay(self) -> NoReturn:
+        """Renew a ticket before it ends. Where that fails, the server ends the connection, and another is opened."""
+        identity = self.identity
+        while identity.ticket is not None and identity.renewable and identity.expires_in is not None:
+            await asyncio.sleep(max(RENEW_PAUSE, identity.expires_in * RENEW_AT))
+            with suppress(LiveError):
+                await identity.renew()
+                self._ticket = identity.ticket
+                self.bell.ring()
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError("unreachable")
 
     async def _send(self, socket: ClientConnection, frame: bytes) -> None:
         await socket.send(frame, text=self.options.format.text)
