@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from rooms.client import Closed, Event, Left, Live, LiveError, Phase, Reset, Room, connect
+from rooms.client.conversation import BACKLOG
 from tests.support.cells import Cell, path
-from tests.support.sites import Site, Sites
+from tests.support.client import log_in
+from tests.support.sites import Sites
 
 PATIENCE = 20.0  # seconds that anything here may take
 WAYS: dict[str, dict[str, Any]] = {
@@ -25,7 +27,7 @@ WAYS: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def cell(sites: Sites) -> Iterator[Cell]:
     """One node that many tests share."""
-    rooms = {"GRANT_TTL": 3, "HEAL_INTERVAL": 0.5, "MAX_REPLAY": 100, "WINDOW": 16}
+    rooms = {"GRANT_TTL": 3, "HEAL_INTERVAL": 0.5, "WINDOW": 16}
     with sites.running(rooms=rooms, env={"ROOMS_LIMITS": "off"}) as site, ExitStack() as stack:
         site.manage("seed_demo")
         yield Cell(site, "uvicorn", "memory", stack)
@@ -232,13 +234,21 @@ async def test_the_same_id_is_one_effect(cell: Cell, dial: Callable[..., Any], r
 # --- connections that end --------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=WAYS)
-def own(request: pytest.FixtureRequest, live_site: Callable[..., Site]) -> Iterator[tuple[Cell, dict[str, Any]]]:
-    """A site whose nodes a test may kill, and a way to it."""
-    site = live_site(rooms={"GRANT_TTL": 3, "HEAL_INTERVAL": 0.5, "WINDOW": 16}, env={"ROOMS_LIMITS": "off"})
-    site.manage("seed_demo")
-    with ExitStack() as stack:
-        yield Cell(site, "uvicorn", "memory", stack), WAYS[request.param]
+@pytest.fixture(scope="module")
+def fragile(sites: Sites) -> Iterator[Cell]:
+    """A node that tests kill, and start again."""
+    rooms = {"GRANT_TTL": 3, "HEAL_INTERVAL": 0.5, "WINDOW": 16, "TICKET_TTL": 4, "IDLE_TIMEOUT": 1, "STALL_TIMEOUT": 2}
+    with sites.running(rooms=rooms, env={"ROOMS_LIMITS": "off"}) as site, ExitStack() as stack:
+        site.manage("seed_demo")
+        yield Cell(site, "uvicorn", "memory", stack)
+
+
+@pytest.fixture(params=["ws", "sse", "poll"])
+def own(request: pytest.FixtureRequest, fragile: Cell) -> tuple[Cell, dict[str, Any]]:
+    """It, and a way to it, with a session: it outlives the node."""
+    client = fragile.rest("alice")
+    cookies = {name: client.cookies[name] for name in ("sessionid", "csrftoken")}
+    return fragile, {**WAYS[request.param], "session": cookies, "trust_env": False}
 
 
 async def phases(live: Live, *wanted: Phase) -> list[Any]:
@@ -255,8 +265,8 @@ async def phases(live: Live, *wanted: Phase) -> list[Any]:
 
 async def test_a_node_that_is_killed_and_comes_back(own: tuple[Cell, dict[str, Any]]) -> None:
     cell, way = own
-    room, ticket = cell.room(), cell.ticket("alice")
-    async with connect(cell.near.url, ticket=lambda: ticket, trust_env=False, **way) as live:
+    room = cell.room()
+    async with connect(cell.near.url, **way) as live:
         followed = await live.room(room).joined()
         before = [await followed.send("chat.send", {"text": f"before {number}"}) for number in range(3)]
         assert texts(await take(followed, 3)) == ["before 0", "before 1", "before 2"]
@@ -282,8 +292,8 @@ async def test_a_node_that_is_killed_and_comes_back(own: tuple[Cell, dict[str, A
 
 async def test_a_node_that_is_replaced_says_when_to_come_back(own: tuple[Cell, dict[str, Any]]) -> None:
     cell, way = own
-    room, ticket = cell.room(), cell.ticket("alice")
-    async with connect(cell.near.url, ticket=lambda: ticket, trust_env=False, **way) as live:
+    room = cell.room()
+    async with connect(cell.near.url, **way) as live:
         followed = await live.room(room).joined()
         watching = asyncio.create_task(phases(live, Phase.OPEN, Phase.RECONNECTING, Phase.OPEN))
         await asyncio.to_thread(cell.site.restart)
@@ -295,8 +305,8 @@ async def test_a_node_that_is_replaced_says_when_to_come_back(own: tuple[Cell, d
 async def test_commands_are_said_again_until_they_are_answered(own: tuple[Cell, dict[str, Any]]) -> None:
     """The node is killed again and again while somebody speaks: every line is there once, in order."""
     cell, way = own
-    room, ticket = cell.room(), cell.ticket("alice")
-    async with connect(cell.near.url, ticket=lambda: ticket, trust_env=False, **way) as live:
+    room = cell.room()
+    async with connect(cell.near.url, **way) as live:
         followed = await live.room(room).joined()
 
         async def speak() -> None:
@@ -309,7 +319,7 @@ async def test_commands_are_said_again_until_they_are_answered(own: tuple[Cell, 
                 await asyncio.to_thread(cell.near.kill)
                 await asyncio.to_thread(cell.near.start)
 
-        async with connect(cell.near.url, ticket=lambda: ticket, trust_env=False, transport="ws") as other:
+        async with connect(cell.near.url, **{**way, "transport": "ws"}) as other:
             followed_too = await other.room(room).joined()
             harming = asyncio.create_task(harm())
             speaking = asyncio.create_task(speak())
@@ -333,14 +343,12 @@ async def take_slowly(room: Room, wanted: int) -> list[str]:
 
 
 async def test_a_login_that_ends(own: tuple[Cell, dict[str, Any]]) -> None:
-    """What the connection is told of it is the server's matter; a new one is refused, and that is the end."""
     cell, way = own
-    client = cell.rest("bob")
-    cookies = {name: client.cookies[name] for name in ("sessionid", "csrftoken")}
-    async with connect(cell.near.url, session=cookies, trust_env=False, **way) as live:
+    client = await asyncio.to_thread(log_in, cell.near.url, "erin")
+    way["session"] = {name: client.cookies[name] for name in ("sessionid", "csrftoken")}
+    async with connect(cell.near.url, **way) as live:
         followed = await live.room("acme/general").joined()
-        cell.site.manage("shell", "--no-imports", "--verbosity", "0", "--command", LOG_BOB_OUT)
-        await asyncio.to_thread(cell.site.restart)
+        cell.sql("DELETE FROM django_session WHERE session_key = ?", client.cookies["sessionid"])
         with pytest.raises(Closed) as closed:
             async with asyncio.timeout(PATIENCE):
                 async for _ in followed:
@@ -349,47 +357,95 @@ async def test_a_login_that_ends(own: tuple[Cell, dict[str, Any]]) -> None:
         assert live.state.phase is Phase.CLOSED
         with pytest.raises(Closed):
             await followed.send("chat.send", {"text": "too late"})
+        with pytest.raises(Closed):
+            live.room("acme/random")
+    client.close()
 
 
-LOG_BOB_OUT = """
-from django.contrib.auth import get_user_model
-bob = get_user_model().objects.get(username="bob")
-bob.set_password("another")
-bob.save()
-"""
+@pytest.mark.parametrize("transport", ["ws", "sse", "poll"])
+async def test_it_outlives_its_tickets(fragile: Cell, transport: Any) -> None:
+    """They are good for four seconds here. A WebSocket shows the new one; the others come back with it."""
+    room, given = fragile.room(), 0
+    enough = asyncio.Event()
+
+    async def fresh() -> Any:
+        nonlocal given
+        given += 1
+        if given == 3:
+            enough.set()
+        return (await asyncio.to_thread(fragile.rest("bob").post, "/api/tickets/")).json()
+
+    async with connect(fragile.near.url, transport=transport, ticket=fresh, trust_env=False) as live:
+        followed = await live.room(room).joined()
+        async with asyncio.timeout(PATIENCE):
+            number = 0
+            while not enough.is_set():
+                await followed.send("chat.send", {"text": f"{number}"})
+                number += 1
+                assert texts(await take(followed, 1)) == [f"{number - 1}"]
+        if transport == "ws":
+            assert live.reconnects == 0
+        assert live.violations == 0
 
 
 # --- an application that is slow -------------------------------------------------------------------------------------
 
 
-async def test_a_slow_application_slows_the_server(cell: Cell, dial: Callable[..., Any], room: str) -> None:
-    """What is not taken is bounded; everything comes, in order, once it is."""
+async def test_a_slow_application_slows_the_server(
+    cell: Cell, dial: Callable[..., Any], way: dict[str, Any], room: str
+) -> None:
+    """What is not taken is bounded, however much is said meanwhile; everything comes, in order, once it is."""
     live = await dial("alice")
     followed = await live.room(room).joined()
-    big = "x" * 7_000
+    bound = 16 if way["transport"] == "ws" else BACKLOG
+    frames, big = live._conversation.flow, "x" * 7_900  # eight of them fill a frame
     async with connect(cell.near.url, ticket=cell.ticket("bob"), trust_env=False) as other:
-        for start in range(0, 600, 50):
+
+        async def say(start: int, end: int) -> None:
             await asyncio.gather(
-                *(other.send("chat.send", {"text": f"{start + n} {big}"}, room=room) for n in range(50))
+                *(other.send("chat.send", {"text": f"{number} {big}"}, room=room) for number in range(start, end))
             )
-        waiting = live._conversation.flow
-        assert len(waiting) <= 64 + 16
-        heard = await take(followed, 600)
-    assert [text.partition(" ")[0] for text in texts(heard)] == [f"{number}" for number in range(600)]
+
+        for start in range(0, 600, 50):
+            await say(start, start + 50)
+            assert len(frames) <= bound
+        while len(frames) < bound:
+            await asyncio.sleep(0.01)
+        await say(600, 700)
+        assert len(frames) == bound
+        heard = await take(followed, 700)
+    assert [text.partition(" ")[0] for text in texts(heard)] == [f"{number}" for number in range(700)]
     assert live.violations == 0
     assert live.reconnects == 0
 
 
-async def test_a_connection_without_a_room_rests(live_site: Callable[..., Site]) -> None:
-    site = live_site(rooms={"IDLE_TIMEOUT": 1}, env={"ROOMS_LIMITS": "off"})
-    site.manage("seed_demo")
-    with ExitStack() as stack:
-        cell = Cell(site, "uvicorn", "memory", stack)
-        ticket = cell.ticket("alice")
-        for transport in ("ws", "sse"):
-            async with connect(site.url, ticket=lambda: ticket, trust_env=False, transport=transport) as live:
-                await phases(live, Phase.OPEN, Phase.IDLE)
-                await live.send("chat.send", {"text": transport}, room="acme/general")
-                await phases(live, Phase.IDLE)
-                await live.room("acme/general").joined()
-                assert live.state.phase is Phase.OPEN
+async def test_one_that_stalls_is_closed_and_misses_nothing(fragile: Cell) -> None:
+    """Again and again: each connection brings no more than the window, and only once the last one's is taken."""
+    room, client = fragile.room(), fragile.rest("alice")
+    cookies = {name: client.cookies[name] for name in ("sessionid", "csrftoken")}
+    async with (
+        connect(fragile.near.url, session=cookies, trust_env=False) as live,
+        connect(fragile.near.url, session=cookies, trust_env=False) as other,
+    ):
+        followed = await live.room(room).joined()
+        for number in range(100):
+            await other.send("chat.send", {"text": f"{number}"}, room=room)
+        reconnecting = (await phases(live, Phase.RECONNECTING, Phase.OPEN))[0]
+        assert reconnecting.code == 4408
+        for number in range(100, 200):
+            await other.send("chat.send", {"text": f"{number}"}, room=room)
+        assert len(live._conversation.flow) <= BACKLOG + 16
+        assert texts(await take(followed, 200)) == [f"{number}" for number in range(200)]
+        assert live.violations == 0
+
+
+@pytest.mark.parametrize("transport", ["ws", "sse"])
+async def test_a_connection_without_a_room_rests(fragile: Cell, transport: Any) -> None:
+    client = fragile.rest("alice")
+    cookies = {name: client.cookies[name] for name in ("sessionid", "csrftoken")}
+    async with connect(fragile.near.url, session=cookies, trust_env=False, transport=transport) as live:
+        await phases(live, Phase.OPEN, Phase.IDLE)
+        await live.send("chat.send", {"text": "awake"}, room="acme/general")
+        await phases(live, Phase.IDLE)
+        await live.room("acme/general").joined()
+        assert live.state.phase is Phase.OPEN
