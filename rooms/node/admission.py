@@ -31,8 +31,7 @@ async def admit(hub: Hub, headers: Headers, *, ticket: str | None, is_own: Calla
     :param is_own: whether a request with cookies comes from a page that may use them; it is called on a thread.
     :raises Refused: ``unauthenticated``, ``forbidden`` for another site's page, ``unavailable``.
     """
-    if hub.draining:
-        raise Refused("unavailable", "This node is being replaced.", retry_after_ms=random.randint(0, SPREAD))  # noqa: S311
+    _refuse_when_leaving(hub)
     key = identity.session_key(headers)
     who = None
     if ticket is not None or key:
@@ -41,9 +40,15 @@ async def admit(hub: Hub, headers: Headers, *, ticket: str | None, is_own: Calla
         except DatabaseError as failed:
             logger.warning("nobody can be identified now: %r", failed)
             raise unavailable() from failed
+        _refuse_when_leaving(hub)  # it may have taken a while
     if who is None and (ticket is not None or not hub.config.public_read):
         raise Refused("unauthenticated", "Log in to do this.")
     return who
+
+
+def _refuse_when_leaving(hub: Hub) -> None:
+    if hub.draining:
+        raise Refused("unavailable", "This node is being replaced.", retry_after_ms=random.randint(0, SPREAD))  # noqa: S311
 
 
 def _identify(ticket: str | None, session_key: str | None, is_own: Callable[[], bool]) -> Identity | None:

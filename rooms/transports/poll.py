@@ -13,7 +13,7 @@ from rooms.contract import Close, Refused
 from rooms.delivery.feed import Taken
 from rooms.delivery.frames import encode
 from rooms.delivery.reader import Reader
-from rooms.delivery.session import Listening, Terms
+from rooms.delivery.session import Join, Listening, Terms
 from rooms.node.admission import hello
 from rooms.node.connection import Connection
 from rooms.transports.exchange import Exchange, endpoint
@@ -27,20 +27,22 @@ ANSWERED = Close(1000, "answered")
 class Poll(Connection):
     """What is told to one poll, collected into one frame. Something to tell ends the waiting.
 
+    :param cursor: what the client came with; it keeps that place when the poll ends before its rooms are joined.
     :param leave: to be called when there is something, or nothing more will come.
     """
 
-    __slots__ = ("_bytes", "_cursor", "_leave", "_vectors")
+    __slots__ = ("_bytes", "_cursor", "_joined", "_leave", "_vectors")
 
     transport = "poll"
     returns = True
 
-    def __init__(self, *args: Any, leave: Callable[[], None], **options: Any) -> None:
+    def __init__(self, *args: Any, cursor: str, leave: Callable[[], None], **options: Any) -> None:
         super().__init__(*args, **options)
         self._leave = leave
         self._vectors: list[bytes] = []
         self._bytes = 0
-        self._cursor = ""
+        self._cursor = cursor
+        self._joined = False
 
     @property
     def has_room(self) -> bool:
@@ -51,10 +53,13 @@ class Poll(Connection):
             return False  # the next poll gets it
         return super().deliver(reader, taken)
 
+    async def join(self, *wanted: Join) -> None:
+        await super().join(*wanted)
+        self._joined = True
+
     def answer(self) -> bytes:
         """What was told, and where the client stands once it has it."""
-        if self.closed is None:
-            self._cursor = composite(self.session.rooms.values())
+        self._settle()
         return b'{"cursor":' + encode(self._cursor) + b',"frame":[' + b",".join(self._vectors) + b"]}"
 
     def _write(self, data: bytes) -> None:
@@ -63,8 +68,13 @@ class Poll(Connection):
         self._leave()
 
     def _closed(self, close: Close) -> None:
-        self._cursor = composite(self.session.rooms.values())  # the place stays good when the node does not
+        self._settle()
         super()._closed(close)
+
+    def _settle(self) -> None:
+        """The place of the client, once; it stays good when the node does not."""
+        if self._joined and self.closed is None:
+            self._cursor = composite(self.session.rooms.values())
 
     def _end(self) -> None:
         self._leave()
@@ -92,6 +102,7 @@ async def poll(exchange: Exchange) -> None:
         Listening(terms, time.monotonic()),
         id=secrets.token_urlsafe(12),
         who=who,
+        cursor=" ".join(f"{join.room}@{join.cursor}" for join in joins if join.cursor is not None),
         leave=exchange.leave,
     )
     with hub.holding(connection):
