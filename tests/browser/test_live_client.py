@@ -32,12 +32,12 @@ class Server:
 
     def open(self, room: str) -> None:
         self.person.page.goto(f"/t/{room}/")
-        main = self.person.page.get_by_role("main")
+        element = self.person.page.locator("live-room")
         self.room = room
-        self.cursor = main.get_attribute("data-cursor") or ""
+        self.cursor = element.get_attribute("cursor") or ""
         self.epoch, _, seq = self.cursor.partition(":")
         self.seq = int(seq)
-        self.user = {"id": main.get_attribute("data-user-id"), "name": main.get_attribute("data-user-name")}
+        self.user = {"id": element.get_attribute("user-id"), "name": element.get_attribute("user-name")}
         self.until(lambda: self.sockets)
 
     def _opened(self, socket: WebSocketRoute) -> None:
@@ -98,6 +98,19 @@ class Server:
             "reply_to": None,
         }
         return ["chat.message", {"message": shown}, {"room": self.room, "seq": self.seq + ahead, "at": "", "by": "0"}]
+
+    def page_with(self, cursor: str, *messages: Any) -> str:
+        """The room's page as the site makes it, with these messages, oldest first, and this cursor."""
+        html = self.person.page.request.get(f"/t/{self.room}/").text()
+        item = re.findall(r"<template>(.*?)</template>", html, re.DOTALL)[0]
+        rows = []
+        for _, data, meta in messages:
+            shown = data["message"]
+            row = item.replace("<li ", f'<li data-id="{shown["id"]}" data-seq="{meta["seq"]}" data-version="1" ')
+            row = row.replace('data-part="time"', f'data-part="time" datetime="{shown["created_at"]}"')
+            rows.append(row.replace('data-part="text" dir="auto">', f'data-part="text" dir="auto">{shown["text"]}'))
+        html = re.sub(r"<ol>.*?</ol>", f"<ol>{''.join(rows)}</ol>", html, flags=re.DOTALL)
+        return re.sub(r' cursor="[^"]*"', f' cursor="{cursor}"', html)
 
 
 @pytest.fixture
@@ -257,14 +270,13 @@ def test_a_lost_history_is_read_afresh_and_what_came_meanwhile_is_merged(server:
     server.say(server.message(1, "stale"))
     server.person.sees("stale")
     asked: list[Any] = []
-    server.person.page.route(re.compile("/messages/$"), lambda route: asked.append(route))
+    server.person.page.route(re.compile(f"/t/{server.room}/$"), lambda route: asked.append(route))
     server.say(["live.reset", {"cursor": "feed:40", "reason": ""}, {"room": server.room}])
     server.seq = 40
     server.say(server.message(1, "in the snapshot"), server.message(2, "after it"))
     route = server.until(lambda: asked)[0]
-    rows = [server.message(1, "in the snapshot"), server.message(-30, "old")]
-    results = [data["message"] for _, data, _ in rows]
-    route.fulfill(json={"results": results}, headers={"Live-Cursor": f"{server.room}@feed:41"})
+    rows = [server.message(-30, "old"), server.message(1, "in the snapshot")]
+    route.fulfill(body=server.page_with("feed:41", *rows), content_type="text/html")
     server.person.sees("old", "in the snapshot", "after it")
     server.say(server.message(2, "after it"), server.message(3, "live"))
     server.person.sees("old", "in the snapshot", "after it", "live")
@@ -277,13 +289,10 @@ def test_a_lost_history_is_read_afresh_and_what_came_meanwhile_is_merged(server:
 def test_a_snapshot_ahead_of_the_events_silences_those_it_has(server: Server) -> None:
     server.hello()
     asked = server.heard("live.join")
-    rows = [server.message(2, "two"), server.message(1, "one")]
+    rows = [server.message(1, "one"), server.message(2, "two")]
+    page = server.page_with(f"{server.epoch}:{server.seq + 2}", *rows)
     server.person.page.route(
-        re.compile("/messages/$"),
-        lambda route: route.fulfill(
-            json={"results": [data["message"] for _, data, _ in rows]},
-            headers={"Live-Cursor": f"{server.room}@{server.epoch}:{server.seq + 2}"},
-        ),
+        re.compile(f"/t/{server.room}/$"), lambda route: route.fulfill(body=page, content_type="text/html")
     )
     server.let_in(asked, verdict="reset", cursor=server.cursor)
     server.person.sees("one", "two")
@@ -301,9 +310,10 @@ def test_a_history_that_cannot_be_read_is_tried_again(server: Server) -> None:
         if len(tries) < 2:
             route.fulfill(status=503, body="{}")
         else:
-            route.fulfill(json={"results": []}, headers={"Live-Cursor": f"{server.room}@{server.cursor}"})
+            route.fulfill(body=page, content_type="text/html")
 
-    server.person.page.route(re.compile("/messages/$"), answer)
+    page = server.page_with(server.cursor)
+    server.person.page.route(re.compile(f"/t/{server.room}/$"), answer)
     server.hello()
     server.let_in(server.heard("live.join"), verdict="reset", cursor=server.cursor)
     server.say(server.message(1, "held"))

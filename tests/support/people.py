@@ -74,7 +74,7 @@ class Person:
 
 # to_have_text() of Playwright would take all white space for the same
 SEES = """expected => {
-    const items = [...document.querySelectorAll("[data-messages] li")];
+    const items = [...document.querySelectorAll("[data-messages] li:not(.deleted)")];
     const texts = items.map((item) => item.querySelector("[data-part=text]").textContent);
     const settled = !items.some((item) => item.matches(".pending, .failed"));
     return settled && JSON.stringify(texts) === JSON.stringify(expected);

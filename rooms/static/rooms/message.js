@@ -1,5 +1,7 @@
 // One message on a page. Text goes in as text, never as HTML; the markup is the page's <template>.
 
+import { showText } from "./links.js";
+
 /**
  * @typedef {{ id: string, name: string }} Person
  * @typedef {object} Message as events and REST show it
@@ -7,6 +9,7 @@
  * @property {Person | null} author
  * @property {string} created_at
  * @property {number} version
+ * @property {string | null} [reply_to]
  * @property {string} [text]
  * @property {true} [deleted]
  */
@@ -20,21 +23,37 @@ export function newItem(template) {
 /** @param {HTMLElement} item @param {Message} message @param {Person} me */
 export function fill(item, message, me) {
   item.dataset.version = String(message.version);
+  item.dataset.author = message.author?.id ?? "";
+  if (message.reply_to) item.dataset.replyTo = message.reply_to;
   item.classList.toggle("own", message.author?.id === me.id);
   part(item, "author").textContent = message.author?.name ?? "Someone who left";
   part(item, "text").textContent = message.text ?? "";
   part(item, "edited").hidden = message.version < 2;
   /** @type {HTMLTimeElement} */ (part(item, "time")).dateTime = message.created_at;
-  showTime(item);
+  dress(item);
 }
 
-/** The time as it is where the reader is. @param {HTMLElement} item */
-export function showTime(item) {
+/** What a server cannot do: the time as it is where the reader is, links, a picture of the author. @param {HTMLElement} item */
+export function dress(item) {
   const time = /** @type {HTMLTimeElement} */ (part(item, "time"));
   const at = new Date(time.dateTime);
-  const today = at.toDateString() === new Date().toDateString();
-  time.textContent = (today ? HOURS : DAYS).format(at);
+  time.textContent = HOURS.format(at);
   time.title = FULL.format(at);
+  const text = part(item, "text");
+  showText(text, text.textContent ?? "");
+  const avatar = part(item, "avatar");
+  const words = (part(item, "author").textContent ?? "").trim().split(/\s+/u);
+  avatar.textContent = words.slice(0, 2).map((word) => [...word][0] ?? "").join("").toUpperCase();
+  avatar.dataset.hue = String([...(item.dataset.author ?? "")].reduce((sum, letter) => sum + letter.charCodeAt(0), 0) % 8);
+}
+
+/** Nothing but its place is left. @param {HTMLElement} item @param {number} version */
+export function bury(item, version) {
+  item.dataset.version = String(version);
+  item.classList.add("deleted");
+  part(item, "text").textContent = "";
+  for (const name of ["text", "edited", "quote", "reactions"]) part(item, name).hidden = true;
+  part(item, "deleted").hidden = false;
 }
 
 /**
@@ -65,6 +84,10 @@ export function part(item, name) {
   return found;
 }
 
+/** @param {EventTarget | null} inside @returns {HTMLElement | null} the message around it */
+export function messageOf(inside) {
+  return inside instanceof Element ? inside.closest("li.message") : null;
+}
+
 const HOURS = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
-const DAYS = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const FULL = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });

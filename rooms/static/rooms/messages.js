@@ -1,137 +1,106 @@
 // The list of a room's messages: each once, in the order of the log; our own that are on their way come last.
 
-import { End } from "./end.js";
-import { fill, mark, newItem, showTime } from "./message.js";
+import { Drafts } from "./drafts.js";
+import { bury, dress, fill, mark, newItem } from "./message.js";
+import { showQuote } from "./quote.js";
+import { seam } from "./seams.js";
 
 /** @typedef {import("./message.js").Message} Message */
-/** @typedef {{ item: HTMLElement, message: Message }} Draft a message of our own that is not known to be said */
 
 const MOST = 500; // messages on the page; beyond that the oldest go, unless somebody is reading up there
 
 export class MessageList {
   /** @type {Map<string, HTMLElement>} */
   #items = new Map();
-  /** @type {Set<Draft>} */
-  #drafts = new Set();
-  #end;
   #list;
-  #template;
-  #me;
 
   /**
-   * @param {HTMLElement} scroller with a list in it
+   * @param {HTMLOListElement} list with the items that the page brought
    * @param {HTMLTemplateElement} template of an item
    * @param {import("./message.js").Person} me
+   * @param {import("./end.js").End} end
    */
-  constructor(scroller, template, me) {
-    this.#list = /** @type {HTMLElement} */ (scroller.querySelector("ol"));
-    this.#template = template;
-    this.#me = me;
-    for (const item of this.#list.querySelectorAll("li")) {
-      this.#items.set(item.dataset.id ?? "", item);
-      showTime(item);
-    }
-    this.#end = new End(scroller, this.#list);
+  constructor(list, template, me, end) {
+    this.#list = list;
+    this.template = template;
+    this.me = me;
+    this.end = end;
+    this.drafts = new Drafts(this, list);
+    for (const item of this.items()) this.#adopt(item);
+    for (const item of this.items()) seam(item);
   }
 
-  /** @param {Message} message that was said @param {number} seq its place */
+  /** @param {string | undefined} id */
+  get(id) {
+    return this.#items.get(id ?? "");
+  }
+
+  /** The newest that is known to be said. */
+  last() {
+    let item = /** @type {HTMLElement | null} */ (this.#list.lastElementChild);
+    while (item && !item.dataset.id) item = /** @type {HTMLElement | null} */ (item.previousElementSibling);
+    return item;
+  }
+
+  /** From the oldest on, without those that are not known to be said. */
+  items() {
+    return /** @type {HTMLElement[]} */ ([...this.#list.children]).filter((item) => item.dataset.id);
+  }
+
+  /** @param {Message} message that was said @param {number} seq its place @returns {HTMLElement | null} if it is new here */
   add(message, seq) {
-    if (message.deleted) return this.remove(message.id);
+    if (message.deleted) return this.bury(message);
     const known = this.#items.get(message.id);
-    if (known && Number(known.dataset.version ?? 0) > message.version) return; // the page was made after it
-    const item = known ?? this.#claim(message) ?? newItem(this.#template);
-    fill(item, message, this.#me);
-    this.#place(item, message.id, seq);
-    if (this.#end.here && this.#items.size > MOST) this.remove(this.#items.keys().next().value ?? "");
+    if (known && Number(known.dataset.version ?? 0) > message.version) return null; // the page was made after it
+    const item = known ?? this.drafts.claim(message) ?? newItem(this.template);
+    fill(item, message, this.me);
+    showQuote(item, this.get(item.dataset.replyTo));
+    this.place(item, message.id, seq);
+    while (this.end.here && this.#items.size > MOST) this.#drop(/** @type {HTMLElement} */ (this.#list.firstElementChild));
+    return known ? null : item;
   }
 
   /** @param {Message} message */
   edit(message) {
     const item = this.#items.get(message.id);
-    if (item && message.text !== undefined && Number(item.dataset.version) < message.version) {
-      fill(item, message, this.#me);
-    }
+    if (!item || message.text === undefined || Number(item.dataset.version) >= message.version) return;
+    fill(item, message, this.me);
+    this.#quoted(item);
+    this.end.changed();
   }
 
-  /** @param {string} id */
-  remove(id) {
-    this.#items.get(id)?.remove();
-    this.#items.delete(id);
-    this.#end.changed();
-  }
-
-  /** The room as it is, in place of all that was said before. @param {Message[]} messages oldest first */
-  replace(messages) {
-    for (const id of [...this.#items.keys()]) this.remove(id);
-    messages.forEach((message, index) => this.add(message, index - messages.length)); // below every seq
-  }
-
-  // --- messages of our own
-
-  /** Show at once what is being sent. @param {string} text */
-  draft(text) {
-    /** @type {Draft} */
-    const draft = {
-      item: newItem(this.#template),
-      message: { id: "", author: this.#me, created_at: new Date().toISOString(), version: 0, text },
-    };
-    this.#end.stick(true);
-    this.pending(draft);
-    return draft;
-  }
-
-  /** It is on its way, perhaps once more. @param {Draft} draft */
-  pending(draft) {
-    this.#show(draft, "pending");
-  }
-
-  /** It was said; its event comes, or came already. @param {Draft} draft @param {{ message: string, seq: number }} answer */
-  sent(draft, { message, seq }) {
-    if (!this.#drafts.delete(draft)) return; // its event was faster
-    mark(draft.item, "sent");
-    if (this.#items.has(message)) draft.item.remove();
-    else this.#place(draft.item, message, seq);
-  }
-
-  /** @param {Draft} draft @param {string} why */
-  failed(draft, why) {
-    this.#show(draft, "failed", why);
-  }
-
-  /** @param {Draft} draft */
-  discard(draft) {
-    this.#drafts.delete(draft);
-    draft.item.remove();
-  }
-
-  /** @param {Draft} draft @param {"pending" | "failed"} state @param {string} [why] */
-  #show(draft, state, why) {
-    if (!this.#drafts.has(draft)) {
-      // new; or the same words, said by us on another page, had taken its place
-      if (draft.item.dataset.id) draft.item = newItem(this.#template);
-      fill(draft.item, draft.message, this.#me);
-      this.#list.append(draft.item);
-      this.#drafts.add(draft);
-      this.#end.changed();
-    }
-    mark(draft.item, state, why);
-  }
-
-  /** The event of our own message may come before the answer: then it takes the draft's place. @param {Message} message */
-  #claim(message) {
-    if (message.author?.id !== this.#me.id) return null;
-    for (const draft of this.#drafts) {
-      if (draft.message.text === message.text && draft.item.classList.contains("pending")) {
-        this.#drafts.delete(draft);
-        mark(draft.item, "sent");
-        return draft.item;
-      }
+  /** What was said is gone; who was here sees that it was. @param {{ id: string, version: number }} message @returns {null} */
+  bury({ id, version }) {
+    const item = this.#items.get(id);
+    if (item) {
+      bury(item, version);
+      seam(item.nextElementSibling);
+      this.#quoted(item);
+      this.end.changed();
     }
     return null;
   }
 
+  /** The room as it is, in place of all that was said before. @param {HTMLElement[]} items oldest first */
+  replace(items) {
+    for (const id of [...this.#items.keys()]) this.#items.get(id)?.remove();
+    this.#items.clear();
+    this.prepend(items);
+  }
+
+  /** @param {HTMLElement[]} items older than all that are here, oldest first */
+  prepend(items) {
+    const fresh = items.filter((item) => !this.#items.has(item.dataset.id ?? ""));
+    const first = this.#list.firstElementChild;
+    this.#list.prepend(...fresh);
+    fresh.forEach((item) => this.#adopt(item));
+    [...fresh, first].forEach(seam);
+    this.end.changed();
+  }
+
   /** @param {HTMLElement} item @param {string} id @param {number} seq */
-  #place(item, id, seq) {
+  place(item, id, seq) {
+    item.id = `m-${id}`;
     item.dataset.id = id;
     item.dataset.seq = String(seq);
     this.#items.set(id, item);
@@ -139,7 +108,32 @@ export class MessageList {
     while (before && (before === item || !(seqOf(before) < seq))) before = before.previousElementSibling;
     const next = before ? before.nextElementSibling : this.#list.firstElementChild;
     if (next !== item) this.#list.insertBefore(item, next); // moved for nothing it would lose a selection in it
-    this.#end.changed();
+    seam(item);
+    seam(item.nextElementSibling);
+    this.end.changed();
+  }
+
+  /** @param {HTMLElement} item that the server made */
+  #adopt(item) {
+    this.#items.set(item.dataset.id ?? "", item);
+    item.classList.toggle("own", item.dataset.author === this.me.id);
+    dress(item);
+    mark(item, "sent");
+  }
+
+  /** @param {HTMLElement} item */
+  #drop(item) {
+    const next = item.nextElementSibling;
+    this.#items.delete(item.dataset.id ?? "");
+    item.remove();
+    seam(next);
+    this.end.changed();
+  }
+
+  /** @param {HTMLElement} item that others may quote */
+  #quoted(item) {
+    const answers = this.#list.querySelectorAll(`[data-reply-to="${CSS.escape(item.dataset.id ?? "")}"]`);
+    for (const answer of answers) showQuote(/** @type {HTMLElement} */ (answer), item);
   }
 }
 

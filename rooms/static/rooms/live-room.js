@@ -1,0 +1,34 @@
+// <live-room>: a room on any page. Made by the template tag `live_room`; or by a page itself, with nothing but its name:
+//
+//     <live-room room="acme/general" src="/t/acme/general/"></live-room>
+
+import { fetchPage } from "./older.js";
+import { follow } from "./room-view.js";
+
+export class LiveRoomElement extends HTMLElement {
+  /** @type {() => void} */
+  #stop = () => {};
+
+  async connectedCallback() {
+    const src = this.getAttribute("src") ?? `/t/${this.getAttribute("room")}/`;
+    if (!this.getAttribute("room")) return; // a page of what was said, not a room
+    if (!this.hasAttribute("cursor")) {
+      try {
+        const { room } = await fetchPage(src);
+        for (const { name, value } of room.attributes) this.setAttribute(name, value);
+        this.replaceChildren(...[...room.childNodes].map((node) => document.importNode(node, true)));
+      } catch {
+        this.textContent = "There is no room here for you.";
+        return;
+      }
+    }
+    if (this.isConnected) this.#stop = follow(this);
+  }
+
+  disconnectedCallback() {
+    this.#stop();
+    this.removeAttribute("cursor"); // what happens meanwhile is not seen: when it comes back it begins afresh
+  }
+}
+
+if (!customElements.get("live-room")) customElements.define("live-room", LiveRoomElement);

@@ -1,0 +1,25 @@
+// The one connection of a page, for all the rooms on it: it begins with the first and ends with the last.
+
+import { connect } from "./live.js";
+
+/** @type {Map<string | null, { live: import("./live.js").Live, holders: number }>} */
+const connections = new Map(); // by user: a page is one person's, and a host may show another's after a log-in
+
+/** @param {string | null} user id */
+export function hold(user) {
+  const shared = connections.get(user) ?? { live: connect({ user }), holders: 0 };
+  connections.set(user, shared);
+  shared.holders += 1;
+  let held = true;
+
+  /** @param {string} [reason] */
+  function release(reason) {
+    if (!held) return;
+    held = false;
+    shared.holders -= 1;
+    if (shared.holders) return;
+    connections.delete(user);
+    shared.live.stop(reason);
+  }
+  return { live: shared.live, release };
+}
