@@ -4,6 +4,8 @@ PYTHON ?= python3
 PORT ?= 8000
 
 BIN := .venv/bin
+# Two at a time: tests wait more than they work.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .PHONY: run test matrix check clean
@@ -17,13 +19,13 @@ run: .venv/installed
 
 # Everything, on both backends. ARGS goes to pytest: make test ARGS="-k replay".
 test: .venv/installed-dev
-	$(BIN)/python -m pytest --backend embedded $(ARGS)
-	$(BIN)/python -m pytest --backend servers $(ARGS)
+	$(PYTEST) --backend embedded $(ARGS)
+	$(PYTEST) --backend servers $(ARGS)
 
 # The contract on each server with each channel layer and database. Says how long each cell took.
 matrix: .venv/installed-dev
-	$(BIN)/python -m pytest --backend embedded --matrix tests/contract $(ARGS)
-	$(BIN)/python -m pytest --backend servers --matrix tests/contract $(ARGS)
+	$(PYTEST) --backend embedded --matrix tests/contract $(ARGS)
+	$(PYTEST) --backend servers --matrix tests/contract $(ARGS)
 
 check: .venv/installed-dev
 	$(BIN)/python -m pip --disable-pip-version-check check

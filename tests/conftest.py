@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What shares a site runs in one process: a file's tests, or those of a cell of the contract."""
+    for item in items:
+        cell = getattr(item, "callspec", None) and item.callspec.params.get("cell")  # type: ignore[attr-defined]
+        item.add_marker(pytest.mark.xdist_group("-".join(cell) if cell else str(item.path)))
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> Iterator[None]:
     """pytest-django's, and before it removes the database the node's threads let go of their connections."""
