@@ -47,6 +47,7 @@ async def test_a_node_that_is_replaced_tells_everybody(links: Links, cell: Cell,
     for client in clients:
         await client.hears(room, "before")
     ends = [asyncio.create_task(client.ended()) for client in clients]
+    await settled(cell, 3)  # one that comes later is refused, and goes elsewhere
     stopping = asyncio.create_task(asyncio.to_thread(cell.near.stop))
     codes = await asyncio.gather(*ends, return_exceptions=True)
     await stopping
