@@ -96,36 +96,70 @@ def remove_part(room: Room, user: Any, *, by: Any = None) -> None:
             batch.append(room, "member.removed", shown, by=_key(by))
 
 
+def require_manager(tenant: Tenant, *, by: Any) -> None:
+    """Only who manages the tenant goes on, and stays one until this transaction ends: it takes the lock of roles.
+
+    :raises Refused: ``forbidden``.
+    """
+    with log.batch() as batch:
+        _lock(batch, tenant)
+    role = _role(tenant, by) if Tenant.objects.filter(pk=tenant.pk, active=True).exists() else None
+    if role not in (Role.OWNER, Role.ADMIN):
+        raise Refused("forbidden", "Only an owner or an admin may do this.")
+
+
+def require_owner(tenant: Tenant, user: Any, role: Role | str | None = None, *, by: Any) -> None:
+    """An admin neither makes nor unmakes an owner: asked before ``user`` gets this role, or none.
+
+    :raises Refused: ``forbidden``.
+    """
+    if Role.OWNER in (role, _role(tenant, user)) and _role(tenant, by) != Role.OWNER:
+        raise Refused("forbidden", "Only an owner may do this.")
+
+
+def require_ordinary(room: Room) -> None:
+    """:raises Refused: ``forbidden``, for ``~all``, a ``~me`` and moderators' rooms."""
+    if room.kind != Room.Kind.ROOM:
+        raise Refused("forbidden", "This room is there by itself and has no parts to give.")
+
+
+def member(tenant: Tenant, text: str) -> Membership:
+    """A person of the tenant by the key as it is written; one of another tenant and one who is not there cost the same.
+
+    :raises Refused: ``not_found``.
+    """
+    membership = Membership.objects.filter(tenant=tenant, user_id=user_key(text)).select_related("user").first()
+    if membership is None:
+        raise Refused("not_found", "There is no such member.")
+    return membership
+
+
 @command("member.set", contract.SetMember, right=Right.MANAGE, wire=False)
 def _set_role(call: Call, data: contract.SetMember) -> contract.Logged:
     user = _user(data.user)
-    mine = Membership.objects.filter(tenant=call.room.tenant, user=call.user).values_list("role", flat=True).first()
-    theirs = Membership.objects.filter(tenant=call.room.tenant, user=user).values_list("role", flat=True).first()
-    _require_owner(mine, theirs, data.role)
+    require_owner(call.room.tenant, user, data.role, by=call.user)
     set_role(call.room.tenant, user, data.role, by=call.user)
     return _logged(call)
 
 
 @command("member.remove", contract.Remove, right=Right.MANAGE, wire=False)
 def _remove(call: Call, data: contract.Remove) -> contract.Logged:
-    memberships = Membership.objects.filter(tenant=call.room.tenant)
-    mine = memberships.filter(user=call.user).values_list("role", flat=True).first()
-    membership = _member(call.room.tenant, data.user)
-    _require_owner(mine, membership.role, None)
-    remove(call.room.tenant, membership.user, by=call.user)
+    user = member(call.room.tenant, data.user).user
+    require_owner(call.room.tenant, user, by=call.user)
+    remove(call.room.tenant, user, by=call.user)
     return _logged(call)
 
 
 @command("participant.set", contract.SetParticipant, right=Right.MODERATE, wire=False)
 def _set_part(call: Call, data: contract.SetParticipant) -> contract.Logged:
-    _require_ordinary(call.room)
-    set_part(call.room, _member(call.room.tenant, data.user).user, data.role, by=call.user)
+    require_ordinary(call.room)
+    set_part(call.room, member(call.room.tenant, data.user).user, data.role, by=call.user)
     return _logged(call)
 
 
 @command("participant.remove", contract.Remove, right=Right.MODERATE, wire=False)
 def _remove_part(call: Call, data: contract.Remove) -> contract.Logged:
-    _require_ordinary(call.room)
+    require_ordinary(call.room)
     parts = Participant.objects.filter(room=call.room, user_id=user_key(data.user)).select_related("user")
     part = parts.first()
     if part is None:
@@ -151,17 +185,6 @@ def _require_other_owner(tenant: Tenant, membership: Membership) -> None:
         raise Refused("forbidden", "A tenant keeps at least one owner.")
 
 
-def _require_owner(mine: str | None, *touched: str | None) -> None:
-    """An admin neither makes nor unmakes an owner."""
-    if Role.OWNER in touched and mine != Role.OWNER:
-        raise Refused("forbidden", "Only an owner may do this.")
-
-
-def _require_ordinary(room: Room) -> None:
-    if room.kind != Room.Kind.ROOM:
-        raise Refused("forbidden", "This room is there by itself and has no parts to give.")
-
-
 def user_key(text: str) -> Any:
     """The primary key that this text is; only as it is written in :class:`rooms.contract.Person`, not ``" 7"``.
 
@@ -183,12 +206,8 @@ def _user(text: str) -> Any:
     return user
 
 
-def _member(tenant: Tenant, text: str) -> Membership:
-    """A person of another tenant and one who is not there cost the same."""
-    membership = Membership.objects.filter(tenant=tenant, user_id=user_key(text)).select_related("user").first()
-    if membership is None:
-        raise Refused("not_found", "There is no such member.")
-    return membership
+def _role(tenant: Tenant, user: Any) -> str | None:
+    return Membership.objects.filter(tenant=tenant, user=user).values_list("role", flat=True).first()
 
 
 def _logged(call: Call) -> contract.Logged:

@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 
 from rooms import contract, log
 from rooms.contract import Call, Part, Refused, Right, Visibility, command
-from rooms.models import Participant, Room, Tenant
+from rooms.models import Membership, Participant, Room, Tenant
 
 
 def create(
@@ -21,7 +21,7 @@ def create(
     read_only: bool = False,
     by: Any = None,
 ) -> Room:
-    """Create a room with its log and its ``~mods``. The user ``by`` becomes its moderator.
+    """Create a room with its log and its ``~mods``. The user ``by``, if a member, becomes its moderator.
 
     :raises Refused: ``conflict``, when the slug is taken.
     """
@@ -46,7 +46,7 @@ def create(
         mods.save(force_insert=True)
         log.create([room, mods])
         tell(batch, "room.created", room, by)
-        if by is not None:
+        if by is not None and Membership.objects.filter(tenant=tenant, user=by).exists():
             part = Participant.objects.create(room=room, user=by, role=Part.MODERATOR)
             batch.append(room, "member.added", contract.Member.from_row(part), by=by.pk)
         return room
