@@ -18,7 +18,7 @@ from channels.consumer import AsyncConsumer
 
 from rooms import identity, metrics
 from rooms.commands import Command, Outcome
-from rooms.contract import FORBIDDEN, PROTOCOL_ERROR, UNAUTHENTICATED, Close, Refused, replaced
+from rooms.contract import FORBIDDEN, PROTOCOL_ERROR, REPLACED, UNAUTHENTICATED, Close, Refused, replaced
 from rooms.delivery.frames import FORMATS, JSON, Format, frame
 from rooms.delivery.session import Credit, Join, Leave, Perform, Renew, Say, Session, Shut, Terms, bye, error, ok
 from rooms.identity import Identity
@@ -28,7 +28,8 @@ from rooms.node.connection import StreamingConnection
 from rooms.node.writer import told
 
 TICKET = "ticket."  # a subprotocol that is a ticket; never the one that is chosen
-UNAVAILABLE = Close(1011, "the site cannot serve this now")
+# Codes of the protocol's own: below 3000 daphne sends 1000 alone, and keeps the socket open otherwise.
+UNAVAILABLE = Close(REPLACED.code, "the site cannot serve this now", retry_after_ms=1_000)
 UNWELCOME = {"unauthenticated": UNAUTHENTICATED, "forbidden": FORBIDDEN, "unavailable": UNAVAILABLE}
 
 

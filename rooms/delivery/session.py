@@ -19,7 +19,7 @@ from rooms.delivery.frames import HEARTBEAT, JSON, Format, vector
 from rooms.delivery.reader import Flow, Reader
 
 BAD_FRAMES = 5  # in a minute end the connection
-UNANSWERED = Close(1001, "the heartbeat was not answered")
+UNANSWERED = Close(TOO_SLOW.code, "the heartbeat was not answered")
 
 
 @dataclass(frozen=True, slots=True)
