@@ -91,13 +91,14 @@ function asked(dialog, text) {
  *
  * @param {HTMLElement} scroller
  * @param {import("./older.js").Older} older
+ * @param {import("./end.js").End} end
  */
-export function followQuotes(scroller, older) {
+export function followQuotes(scroller, older, end) {
   scroller.addEventListener("click", async (event) => {
     const quote = /** @type {HTMLElement} */ (event.target).closest(".message-quote");
     if (!quote) return;
     event.preventDefault();
     const found = await older.find((quote.getAttribute("href") ?? "").slice(3)); // #m-<id>
-    if (found) visit(found);
+    if (found) visit(found, end);
   });
 }

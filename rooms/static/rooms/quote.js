@@ -26,10 +26,15 @@ export function excerpt(item) {
   return [...(part(item, "text").textContent ?? "").slice(0, MOST * 2)].slice(0, MOST).join("");
 }
 
-/** Bring a message before the reader's eyes. @param {HTMLElement} item */
-export function visit(item) {
-  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  item.scrollIntoView({ block: "center", behavior: calm ? "auto" : "smooth" });
+/**
+ * Bring a message before the reader's eyes, away from the end.
+ *
+ * @param {HTMLElement} item
+ * @param {import("./end.js").End} end
+ */
+export function visit(item, end) {
+  end.stick(false);
+  item.scrollIntoView({ block: "center" }); // at once: a slow start would still be at the end, and be held there
   item.focus({ preventScroll: true });
   item.classList.add("found");
   setTimeout(() => item.classList.remove("found"), 2_000);

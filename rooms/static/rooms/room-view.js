@@ -25,7 +25,7 @@ export function follow(element) {
   const end = new End(scroller, find("ol"));
   const list = new MessageList(find("ol"), find("template"), me, end);
   const older = new Older(scroller, find("[data-older]"), list);
-  followQuotes(scroller, older);
+  followQuotes(scroller, older, end);
   const rest = () => (end.stop(), older.stop());
   if (element.hasAttribute("archived")) return rest; // nothing happens here any more
 
