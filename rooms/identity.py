@@ -40,7 +40,7 @@ class Credential:
     user: Any
     proves: Callable[[str], bool]
     session: str | None = None
-    stored: int | None = None
+    stored: int = 0
     expires: float = inf
 
 
@@ -61,15 +61,16 @@ def by_session(session_key: str) -> Identity | None:
     """
     if not session_key.isascii() or "\0" in session_key:  # not one that we gave, and not every database takes it
         return None
+    store = session_store()(session_key)
     stored = _stored([session_key]).get(session_key)
-    session = session_store()(session_key)
+    session = store if stored is None else store.decode(stored)
     if session.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
         return None
     proves = partial(constant_time_compare, session.get(HASH_SESSION_KEY) or "")
     user = account(session.get(SESSION_KEY), proves)
     if user is None:
         return None
-    return Identity(user.pk, Person.from_row(user), Credential(user.pk, proves, session_key, stored))
+    return Identity(user.pk, Person.from_row(user), Credential(user.pk, proves, session_key, hash(stored)))
 
 
 def over(credentials: Iterable[Credential]) -> list[Credential]:
@@ -83,21 +84,21 @@ def over(credentials: Iterable[Credential]) -> list[Credential]:
     return [each for each in given if not _stands(each, users.get(each.user), stored)]
 
 
-def _stands(credential: Credential, user: Any, stored: dict[str, int]) -> bool:
+def _stands(credential: Credential, user: Any, stored: dict[str, str]) -> bool:
     if user is None or not _is_proved(user, credential.proves):
         return False
-    if credential.session is None or stored.get(credential.session, 0) == credential.stored:
+    if credential.session is None or hash(stored.get(credential.session)) == credential.stored != hash(None):
         return True
     found = by_session(credential.session)
     return found is not None and found.user == credential.user
 
 
-def _stored(keys: Collection[str]) -> dict[str, int]:
-    """What the database has of these sessions, hashed; nothing of the site's sessions when they are kept elsewhere."""
+def _stored(keys: Collection[str]) -> dict[str, str]:
+    """What the database has of these sessions; nothing, when the site keeps them elsewhere."""
     if not hasattr(session_store(), "get_model_class"):
         return {}
     rows = session_store().get_model_class().objects.filter(session_key__in=keys, expire_date__gt=timezone.now())
-    return {key: hash(data) for key, data in rows.values_list("session_key", "session_data")}
+    return dict(rows.values_list("session_key", "session_data"))
 
 
 def session_store() -> Any:
