@@ -167,6 +167,7 @@ class Scoped(Options):
     """
 
     tenant: ClassVar[str]  # the lookup from a row to its tenant
+    who: ClassVar[str] = "user"  # the field with a row's person
 
     def _may(self, request: HttpRequest, obj: Any = None) -> bool:
         if _everything(request):
@@ -210,6 +211,14 @@ class Scoped(Options):
             rows = db_field.remote_field.model._default_manager.all()
             kwargs["queryset"] = _seen(request, rows, path).select_related(*(["tenant"] if path == "tenant" else []))
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def shown(self, request: HttpRequest, *fields: str) -> list[str]:
+        """These fields to be read; to whom no page of the site's people is open, without a link to one."""
+        return ["person" if field == self.who and not _everything(request) else field for field in fields]
+
+    @admin.display(description=_("user"))
+    def person(self, obj: Any) -> str:
+        return str(getattr(obj, self.who) or "-")
 
     def people(self, request: HttpRequest) -> QuerySet[Any]:
         """Who may be named on this page."""
@@ -272,6 +281,7 @@ class ScopedAdmin(Scoped, Page):
 class ReadOnlyAdmin(ScopedAdmin):
     """Rows that the log and the commands own."""
 
+    columns: ClassVar[list[str]]  # of a row's page
     show_full_result_count = False
     ordering = ["-pk"]  # the newest first: keys grow with time, and have an index
 
@@ -283,6 +293,16 @@ class ReadOnlyAdmin(ScopedAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.shown(request, *self.columns)
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        row = kwargs.get("obj")
+        return super().render_change_form(request, {**context, "subtitle": self.title(row)}, *args, **kwargs)
+
+    def title(self, row: Any) -> str:
+        return str(row)
 
     def get_paginator(self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any) -> Any:
         return BoundedPaginator(queryset, per_page, *args, **kwargs)
@@ -331,8 +351,12 @@ class ScopedRows(Scoped, Rows):
 
     extra = 0
     show_change_link = True
-    readonly_fields = ["user", "created_at"]
-    fields = ["user", "role", "created_at"]
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.shown(request, "user", "role", "created_at")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.shown(request, "user", "created_at")
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -345,8 +369,11 @@ class ScopedRows(Scoped, Rows):
 class NewRows(ScopedRows):
     """And those that are added, in a group of their own: only there is a person chosen."""
 
-    readonly_fields = []
-    fields = ["user", "role"]
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return ["user", "role"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return []
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self._may(request, obj)
@@ -480,10 +507,11 @@ class PeopleAdmin(ScopedAdmin):
     show_full_result_count = False
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return [self.place, "user", "role", *([] if obj is None else ["created_at"])]
+        fields = [self.place, "user", "role"]
+        return fields if obj is None else self.shown(request, *fields, "created_at")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return [] if obj is None else [self.place, "user", "created_at"]
+        return [] if obj is None else self.shown(request, self.place, "user", "created_at")
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if not change or form.changed_data:
@@ -652,8 +680,12 @@ class EventAdmin(ReadOnlyAdmin):
     list_filter = [EventFilter, TenantFilter]
     list_select_related = ["log__room__tenant", "by"]
     search_fields = ["=log__room__slug", f"=by__{USERNAME}"]
-    fields = ["room", "seq", "name", "key", "at", "by", "pretty", "redacts"]
+    who = "by"
+    columns = ["room", "seq", "name", "key", "at", "by", "pretty", "redacts"]
     readonly_fields = ["room", "pretty"]
+
+    def title(self, row: Any) -> str:
+        return f"{row.log.room.address} {row.seq} {row.name}"
 
     @admin.display(description=_("room"))
     def room(self, obj: Event) -> str:
@@ -675,7 +707,11 @@ class MessageAdmin(ReadOnlyAdmin):
     list_filter = ["deleted", TenantFilter]
     list_select_related = ["room__tenant", "author"]
     search_fields = ["text", "=room__slug", f"=author__{USERNAME}"]
-    fields = ["room", "seq", "author", "text", "created_at", "version", "deleted", "reply_to", "reactions", "edits"]
+    who = "author"
+    columns = ["room", "seq", "author", "text", "created_at", "version", "deleted", "reply_to", "reactions", "edits"]
+
+    def title(self, row: Any) -> str:
+        return f"{row.room.address} {row.seq}"
 
     @admin.display(description=_("text"))
     def short(self, obj: Message) -> str:
@@ -690,7 +726,7 @@ class CommandResultAdmin(ReadOnlyAdmin):
     list_display = ["created_at", "command_id", "user", "answer"]
     list_select_related = ["user"]
     search_fields = ["=command_id", f"=user__{USERNAME}"]
-    fields = ["command_id", "user", "answer", "fingerprint", "created_at"]
+    columns = ["command_id", "user", "answer", "fingerprint", "created_at"]
 
     def _may(self, request: HttpRequest, obj: Any = None) -> bool:
         return _everything(request)

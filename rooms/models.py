@@ -134,7 +134,7 @@ class Participant(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.user} in {self.room_id}: {self.role}"
+        return f"{self.user} in {self.room}: {self.role}"
 
 
 class RoomLog(models.Model):

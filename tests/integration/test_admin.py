@@ -637,6 +637,7 @@ def test_pages_show_what_is_theirs(ann: Admin, staffed: World, elsewhere: list[A
             answer = ann.get(f"rooms_{row._meta.model_name}_{page}", row.pk)
             assert answer.status_code == 200
             assert not SECRETS.search(answer.content.decode()), row
+            assert "/auth/user/" not in answer.content.decode()  # a page that is not open to them
     answer = ann.get("rooms_membership_delete", membership(staffed, "dave").pk)
     assert not SECRETS.search(answer.content.decode())
     for model in ("room", "membership", "participant"):
