@@ -32,10 +32,11 @@ def live_room(context: template.Context, room: models.Room | pages.RoomPage | st
     :param heading: the level of its title among the page's headings.
     """
     request = context.get("request")
+    user = getattr(request, "user", AnonymousUser())
     if isinstance(room, pages.RoomPage):
         page: pages.RoomPage | None = room
     else:
         address = room.address if isinstance(room, models.Room) else room
-        page = pages.room_page(getattr(request, "user", AnonymousUser()), address)
+        page = pages.room_page(user, address)
     login = redirect_to_login(request.get_full_path()).url if request is not None else ""
-    return {"page": page, "heading": heading, "login": login}
+    return {"page": page, "heading": heading, "login": login, "nobody": not user.is_authenticated}

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.test import Client, override_settings
+from django.contrib.auth.models import AnonymousUser
+from django.template import Context, RequestContext, Template
+from django.test import Client, RequestFactory, override_settings
 
-from rooms import log, pages, services
+from rooms import commands, contract, log, pages, services
 from rooms.contract import Part, Role
 from tests.support.world import World
 
@@ -277,6 +279,91 @@ def test_pages_hold_nothing_inline_and_are_kept_by_nobody(world: World, path: st
     assert re.findall(r"<script(?![^>]*src=)|<style|\son\w+=|\sstyle=|javascript:", html) == []
     assert "default-src 'self'" in answer["Content-Security-Policy"]
     assert "no-store" in answer["Cache-Control"]
+
+
+# --- what stands with a message
+
+
+def test_the_page_has_answers_and_reactions(world: World) -> None:
+    first = world.say("alice", "a <question>")
+    answer = world.bob.post("tenants/acme/rooms/general/messages/", {"text": "an answer", "reply_to": first["id"]})
+    assert answer.status_code == 201
+    for name in ("alice", "bob"):
+        data = {"message": first["id"], "emoji": "👍"}
+        commands.perform(world.users[name].pk, "chat.react", data, room="acme/general", id=contract.new_command_id())
+    html = page(world, "erin", "/t/acme/general/").html
+    assert f'href="#m-{first["id"]}"' in html
+    assert "a &lt;question&gt;</span></a>" in html
+    users = f"{world.id('alice')} {world.id('bob')}"
+    button = 'class="reaction" data-emoji="👍" data-users="{}" aria-pressed="{}"{}>👍 2</button>'
+    assert button.format(users, "false", " disabled") in html
+    assert button.format(users, "true", "") in page(world, "bob", "/t/acme/general/").html
+    world.alice.delete(f"tenants/acme/rooms/general/messages/{first['id']}/")
+    assert "a deleted message" in page(world, "bob", "/t/acme/general/").html
+
+
+def test_older_messages_have_pages_of_their_own(world: World) -> None:
+    for number in range(pages.HISTORY + 5):
+        world.say("alice", f"message {number}")
+    newest = page(world, "bob", "/t/acme/general/")
+    address = re.findall(r'data-older><a href="([^"]+)"', newest.html)[0]
+    older = page(world, "bob", address)
+    assert re.findall(r'data-part="text" dir="auto">(.*?)</p>', older.html) == [f"message {n}" for n in range(5)]
+    assert re.search(r"data-older hidden><a", older.html)
+    assert older.room == {}, "it does not go on live"
+    assert world.carol.get(address).status_code == 404
+    for nonsense in ("-1", "x", "9" * 40, "1%00"):
+        assert page(world, "bob", f"/t/acme/general/?before={nonsense}").room["room"] == "acme/general"
+
+
+@pytest.mark.parametrize("limit", [200, 1])
+def test_what_one_has_read_is_known_in_small_rooms_and_in_large_ones(world: World, limit: int) -> None:
+    with override_settings(ROOMS={"ROSTER_LIMIT": limit}):
+        assert "read" not in page(world, "bob", "/t/acme/general/").room
+        head = services_head(world)
+        world.say("alice", "hello")
+        assert 'class="unread"' in page(world, "bob", "/").html
+        assert 'class="unread"' not in page(world, "alice", "/").html, "one's own words are not news"
+        commands.perform(world.users["bob"].pk, "chat.read", {"seq": head + 1}, room="acme/general")
+        assert page(world, "bob", "/t/acme/general/").room["read"] == str(head + 1)
+        assert 'class="unread"' not in page(world, "bob", "/").html
+
+
+def services_head(world: World) -> int:
+    """Where the log of general stands."""
+    head: int = world.room("acme/general").log.head
+    return head
+
+
+# --- the tag
+
+
+@pytest.mark.parametrize("as_row", [False, True])
+def test_the_tag_shows_a_room_on_any_page(world: World, as_row: bool) -> None:
+    world.say("alice", "hello")
+    request = RequestFactory().get("/desk/")
+    request.user = world.users["bob"]
+    room = world.room("acme/general") if as_row else "acme/general"
+    html = Template("{% load rooms %}{% live_room room %}").render(RequestContext(request, {"room": room}))
+    assert '<live-room room="acme/general"' in html
+    assert re.search(r"<h2 [^>]*>General</h2>", html)
+    assert ">hello</p>" in html
+    assert re.findall(r"<script(?![^>]*src=)|<style|\son\w+=|\sstyle=", html) == []
+
+
+def test_the_tag_tells_nobody_of_a_room_that_is_not_theirs(world: World) -> None:
+    def shown(user: Any, address: str) -> str:
+        request = RequestFactory().get("/desk/")
+        request.user = user
+        return Template("{% load rooms %}{% live_room room %}").render(RequestContext(request, {"room": address}))
+
+    for user in (world.users["carol"], AnonymousUser()):
+        hidden = shown(user, "acme/board")
+        assert hidden == shown(user, "nowhere/at-all") == shown(user, "nonsense")
+        assert "There is no room here for you." in hidden
+        assert ("Log in" in hidden) == user.is_anonymous
+    without = Template("{% load rooms %}{% live_room 'acme/general' %}").render(Context())
+    assert "There is no room here for you." in without
 
 
 # --- what it costs

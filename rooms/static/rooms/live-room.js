@@ -17,6 +17,7 @@ export class LiveRoomElement extends HTMLElement {
         const { room } = await fetchPage(src);
         for (const { name, value } of room.attributes) this.setAttribute(name, value);
         this.replaceChildren(...[...room.childNodes].map((node) => document.importNode(node, true)));
+        lower(this.querySelector("h1"));
       } catch {
         this.textContent = "There is no room here for you.";
         return;
@@ -29,6 +30,15 @@ export class LiveRoomElement extends HTMLElement {
     this.#stop();
     this.removeAttribute("cursor"); // what happens meanwhile is not seen: when it comes back it begins afresh
   }
+}
+
+/** On a page of its own a room's name is the page's title; here it is one heading among others. @param {Element | null} title */
+function lower(title) {
+  if (!title) return;
+  const heading = document.createElement("h2");
+  for (const { name, value } of title.attributes) heading.setAttribute(name, value);
+  heading.append(...title.childNodes);
+  title.replaceWith(heading);
 }
 
 if (!customElements.get("live-room")) customElements.define("live-room", LiveRoomElement);

@@ -1,0 +1,53 @@
+"""``{% live_room %}`` and ``<live-room>`` on a page of a host's own, which knows nothing else of rooms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+
+from playwright.sync_api import Browser, expect
+
+from tests.support.client import log_in
+from tests.support.people import Person
+from tests.support.sites import Site
+
+
+def test_rooms_live_on_any_page(browser: Browser, live_site: Callable[..., Site]) -> None:
+    site = live_site()
+    site.manage("seed_demo")
+    people = {}
+    for name in ("alice", "bob"):
+        context = browser.new_context(base_url=site.url)
+        with closing(log_in(site.url, name)) as client:
+            cookies = [{"name": key, "value": value, "url": site.url} for key, value in client.cookies.items()]
+        context.add_cookies(cookies)
+        people[name] = Person(context.new_page())
+        people[name].page.goto("/host/desk/")
+    alice, bob = people.values()
+    sockets = alice.page.evaluate("performance.getEntriesByType('resource').filter(e => e.name.includes('/ws')).length")
+    assert sockets <= 1, "the rooms of a page share one connection"
+    for person, number in ((alice, 3), (bob, 2)):  # the board is not for bob
+        expect(person.page.locator("live-room .room-status[data-state=connected]")).to_have_count(number)
+    expect(bob.page.get_by_text("There is no room here for you.")).to_have_count(1)
+    expect(bob.page.get_by_role("heading", level=2)).to_have_text(["General", "Random"])
+    for slug in ("general", "random"):
+        rooms = [person.page.locator(f"live-room[room='acme/{slug}']") for person in (alice, bob)]
+        rooms[0].get_by_role("textbox").fill(f"hello, {slug}")
+        rooms[0].get_by_role("textbox").press("Enter")
+        expect(rooms[1].locator("[data-part=text]")).to_have_text([f"hello, {slug}"])
+
+    # taken out and put back, it goes on, with what was said meanwhile
+    bob.page.evaluate("() => (window.kept = document.querySelector('live-room')).remove()")
+    general = alice.page.locator("live-room[room='acme/general']")
+    general.get_by_role("textbox").fill("are you there?")
+    general.get_by_role("textbox").press("Enter")
+    expect(general.locator("li:not(.pending) [data-part=text]")).to_have_text(["hello, general", "are you there?"])
+    bob.page.evaluate("() => document.querySelector('main').append(window.kept)")
+    back = bob.page.locator("live-room[room='acme/general']")
+    expect(back.locator("[data-part=text]")).to_have_text(["hello, general", "are you there?"])
+    back.get_by_role("textbox").fill("I am")
+    back.get_by_role("textbox").press("Enter")
+    expect(general.locator("[data-part=text]").last).to_have_text("I am")
+    for person in people.values():
+        assert person.complaints == []
+        person.page.context.close()
