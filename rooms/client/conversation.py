@@ -6,7 +6,7 @@ outlives a connection is here: rooms with their places, commands without an answ
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -103,8 +103,15 @@ class Conversation:
 
     def ask(self, following: Following, question: str) -> None:
         """The transport is about to ask; ``question`` is what ``meta.re`` of the answer will be."""
-        following.ask(question)
+        following.ask()
         self._questions[question] = following
+
+    def resumes(self, asked: Iterable[Following], frame: Frame) -> None:
+        """Of these rooms, those that this frame does not answer go on where they were: a poll says nothing of them."""
+        answered = {vector.meta.re for vector in frame.vectors}
+        for following in asked:
+            if following.name not in answered and following.resumes():
+                self.on_join()
 
     def take(self, following: Following, now: float) -> tuple[Event, bool]:
         """The next thing for the application, and whether a frame is handled by that."""
@@ -157,7 +164,7 @@ class Conversation:
             ok, answers = vector.name == "live.ok", vector.meta.re
             following = self._questions.pop(answers, None) if answers is not None else None
             if following is not None:
-                if following.standing is Standing.ASKED and following.question == answers:
+                if following.standing is Standing.ASKED:
                     if ok:
                         self._tell(following, following.welcomed(vector.data), receipt)
                         self.on_join()

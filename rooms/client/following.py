@@ -62,7 +62,6 @@ class Following:
         self.name = name
         self.standing = Standing.WANTED
         self.place = None if cursor is None else _parse(cursor, ValueError)
-        self.question = ""  # what the answer to the join refers to
         self.not_before = 0.0  # when it may be asked for
         self.can: frozenset[str] = frozenset()  # what we may do there, from the last answer
         self.inbox: deque[tuple[Event, Receipt]] = deque()  # what the application has not taken; Flow bounds it
@@ -82,22 +81,24 @@ class Following:
     def due(self, now: float) -> bool:
         return self.standing is Standing.WANTED and now >= self.not_before
 
-    def ask(self, question: str) -> None:
-        self.standing, self.question = Standing.ASKED, question
+    def ask(self) -> None:
+        self.standing = Standing.ASKED
 
-    def resumes(self) -> None:
-        """It was asked for with a cursor, and not being answered means that it goes on there (long-poll)."""
-        if self.standing is Standing.ASKED and self.place is not None:
-            self._joined()
+    def resumes(self) -> bool:
+        """It was asked for with a cursor and goes on there, if so it was."""
+        if self.standing is not Standing.ASKED or self.place is None:
+            return False
+        self._joined()
+        return True
 
     def lost(self) -> None:
         """The connection is gone."""
         if self.standing is not Standing.OVER:
-            self.standing, self.question = Standing.WANTED, ""
+            self.standing = Standing.WANTED
 
     def end(self, error: LiveError | None = None) -> None:
         if self.standing is not Standing.OVER:
-            self.standing, self.question, self.error = Standing.OVER, "", error
+            self.standing, self.error = Standing.OVER, error
             self.wake()
 
     # --- the answer
@@ -132,7 +133,7 @@ class Following:
             return self._left(Vector("live.left", data), error.code, error.detail) if left else None
         wait = LEAST + backoff(self._tries, chance) if error.retry_after is None else error.retry_after
         self._tries += 1
-        self.standing, self.question, self.not_before = Standing.WANTED, "", now + wait
+        self.standing, self.not_before = Standing.WANTED, now + wait
         return None
 
     # --- what happens
@@ -169,7 +170,7 @@ class Following:
     # --- within
 
     def _joined(self) -> None:
-        self.standing, self.question, self._tries, self._has_joined = Standing.JOINED, "", 0, True
+        self.standing, self._tries, self._has_joined = Standing.JOINED, 0, True
         self.wake()
 
     def _passed_over(self, vector: Vector, place: Cursor) -> PassedOver | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from rooms.client.errors import LiveError
 
 logger = logging.getLogger(__name__)
 
+LOGIN_WITHIN = 30.0  # seconds for a function that gets a ticket
 CSRF_COOKIE = "csrftoken"
 
 
@@ -78,7 +80,8 @@ class Identity:
             try:
                 source = source()
                 if inspect.isawaitable(source):
-                    source = await source
+                    async with asyncio.timeout(LOGIN_WITHIN):
+                        source = await source
             except LiveError:
                 raise
             except Exception as error:  # of the application's own function

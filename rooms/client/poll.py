@@ -26,10 +26,10 @@ class Poll(Web):
             await self._backlog_below(BACKLOG)
             asked = self._wanted()
             if asked:
-                end = await first(self._poll(asked), self._changed(asked))
+                end = await first(self._poll(asked), self._changed())
             else:
                 self.conversation.forget()
-                await self._changed(asked)
+                await self._changed()
         return end
 
     async def _poll(self, asked: list[Following]) -> End | None:
@@ -48,10 +48,7 @@ class Poll(Web):
         except (msgspec.MsgspecError, UnicodeError):
             return End(BROKEN, "no server of ours: its answer is none to a poll")
         frame = JSON.parse(bytes(answer.frame))
-        answered = {vector.meta.re for vector in frame.vectors}
-        for room in asked:
-            if room.name not in answered:
-                room.resumes()
+        self.conversation.resumes(asked, frame)
         end = self.hear(frame)
         if end is None:
             self.compare(answer.cursor)

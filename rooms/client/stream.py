@@ -22,7 +22,7 @@ class Stream(Web):
             await self._backlog_below(BACKLOG)
             self.conversation.forget()
             asked = self._wanted()
-            end = await first(self._stream(asked), self._changed(asked))
+            end = await first(self._stream(asked), self._changed())
             if end is not None:
                 return end
 

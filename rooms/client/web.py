@@ -87,12 +87,10 @@ class Web(Transport):
                 wanted.append(room)
         return wanted
 
-    async def _changed(self, asked: list[Following]) -> None:
-        """Returns when other rooms are to be followed than these; one that is over needs no change."""
+    async def _changed(self) -> None:
+        """Returns when a room is to be asked for that was not, or one was left; to be begun after asking."""
         with self.bell.listening() as bell:
-            while not self.conversation.departures:
-                if set(self._wanted()) != {room for room in asked if room.standing is not Standing.OVER}:
-                    return
+            while not self.conversation.departures and not self.conversation.due(self.now()):
                 await rung(bell, self.conversation.next_join())
 
     async def _backlog_below(self, frames: int) -> None:

@@ -69,23 +69,21 @@ class WebSocket(Transport):
         """Reads on whatever the application does: what is not acknowledged bounds what comes."""
         format = self.options.format
         silence = OPEN_WITHIN
-        bye: End | None = None
         while True:
             try:
                 async with asyncio.timeout(silence):
                     message = await socket.recv(decode=None if format.text else False)
             except TimeoutError:
                 socket.transport.abort()  # a dead connection does not answer a goodbye either
-                return bye or End(LOST, "the server is silent")
+                return End(LOST, "the server is silent")
             except ConnectionClosed as closed:
-                return bye or _end(closed)
+                return _end(closed)
             if isinstance(message, str) is not format.text:
                 raise Broken("a message of the other kind, binary or text")
             frame = format.parse(message.encode() if isinstance(message, str) else message)
-            bye = self.hear(frame) or bye
-            if bye is not None:
-                silence = CLOSE_WITHIN
-            elif self.conversation.hello is not None:
+            if (bye := self.hear(frame)) is not None:
+                return bye
+            if self.conversation.hello is not None:
                 silence = self.conversation.hello.heartbeat_s * 1.1 + GRACE
             if not frame.vectors and not frame.malformed:
                 self._beat = True

@@ -113,6 +113,20 @@ def test_a_reset_waits_in_the_stream(talk: Talk) -> None:
     assert talk.take(room).seq == 8
 
 
+def test_a_poll_says_nothing_of_a_room_that_goes_on(talk: Talk) -> None:
+    joins: list[int] = []
+    talk.conversation.on_join = lambda: joins.append(1)
+    known, new = talk.conversation.follow(ROOM, "e1:10"), talk.conversation.follow("acme/new", None)
+    for room in (known, new):
+        talk.conversation.ask(room, room.name)
+    frame = Frame.of([["live.error", {"code": "unavailable", "temporary": True}, {"re": "acme/new"}]])
+    talk.conversation.resumes([known, new], frame)
+    talk.conversation.hear(frame, 0, 0.5)
+    assert (known.standing, new.standing, len(joins)) == (Standing.JOINED, Standing.WANTED, 1)
+    assert talk.conversation.due(0.4) == []
+    assert talk.conversation.due(5) == [new]
+
+
 def test_acknowledged_when_taken(talk: Talk) -> None:
     room = talk.joined()
     talk.messages(*range(11, 15))

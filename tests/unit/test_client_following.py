@@ -26,7 +26,7 @@ def message(seq: int) -> Vector:
 
 def joined(cursor: str | None = None, at: str = "e1:10") -> Following:
     room = Following(ROOM, cursor)
-    room.ask("q")
+    room.ask()
     room.welcomed({"room": ROOM, "verdict": "resumed" if cursor == at else "live", "cursor": at, "can": ["read"]})
     return room
 
@@ -82,7 +82,7 @@ def test_a_reset_under_a_live_reader() -> None:
 def test_a_reset_as_the_answer() -> None:
     room = joined("e1:10")
     room.lost()
-    room.ask("again")
+    room.ask()
     reset = room.welcomed({"verdict": "reset", "cursor": "e2:40"})
     assert isinstance(reset, Reset)
     assert reset.cursor == room.cursor == "e2:40"
@@ -90,7 +90,7 @@ def test_a_reset_as_the_answer() -> None:
 
 def test_resumed_elsewhere_is_a_broken_rule() -> None:
     room = Following(ROOM, "e1:10")
-    room.ask("q")
+    room.ask()
     with pytest.raises(Broken, match="resumed at e1:12"):
         room.welcomed({"verdict": "resumed", "cursor": "e1:12"})
     assert room.cursor == "e1:10"
@@ -107,13 +107,13 @@ def test_left() -> None:
 def test_nothing_before_the_answer() -> None:
     room = Following(ROOM)
     assert room.hear(message(1)) is None
-    room.ask("q")
+    room.ask()
     assert room.hear(message(1)) is None
 
 
 def test_refused_for_good() -> None:
     room = Following(ROOM)
-    room.ask("q")
+    room.ask()
     assert room.refused({"code": "not_found", "detail": "No.", "temporary": False}, 0, 0.5) is None
     assert room.standing is Standing.OVER
     assert room.error is not None
@@ -123,7 +123,7 @@ def test_refused_for_good() -> None:
 def test_a_right_that_was_lost_meanwhile_is_told_as_such() -> None:
     room = joined()
     room.lost()
-    room.ask("again")
+    room.ask()
     left = room.refused({"code": "not_found", "detail": "No.", "temporary": False}, 0, 0.5)
     assert isinstance(left, Left)
     assert left.code == "not_found"
@@ -132,11 +132,11 @@ def test_a_right_that_was_lost_meanwhile_is_told_as_such() -> None:
 
 def test_refused_for_now() -> None:
     room = Following(ROOM)
-    room.ask("q")
+    room.ask()
     room.refused({"code": "unavailable", "detail": "Later.", "temporary": True, "retry_after_ms": 1500}, 10, 0.5)
     assert not room.due(11)
     assert room.due(11.5)
-    room.ask("q2")
+    room.ask()
     room.refused({"code": "unavailable", "detail": "Later.", "temporary": True}, 20, 1.0)
     assert 20.5 <= room.not_before <= 22
 
@@ -181,7 +181,7 @@ def test_over_any_number_of_connections_each_once(steps: list[tuple[str, int]]) 
             told.append(room.hear(vector("chat.typing")))
         else:
             room.lost()
-            room.ask("again")
+            room.ask()
             room.welcomed({"verdict": "resumed", "cursor": f"e1:{head}"})
             for seq in range(max(1, head - number), head + 1):
                 assert room.hear(message(seq)) is None
