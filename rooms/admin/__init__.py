@@ -108,7 +108,7 @@ class TenantAdmin(ScopedAdmin):
             tenants.update(obj, by=acting(request, obj), **given)
         else:
             given = form.cleaned_data
-            obj.pk = tenants.create(given["slug"], name=given["name"], owner=given["owner"]).pk
+            obj.pk = tenants.create(given["slug"], name=given["name"], owner=given["owner"], by=request.user).pk
 
     @admin.display(description=_("members"), ordering="member_count")
     def member_count(self, obj: Any) -> str:

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import IntegrityError, transaction
+
 from rooms import contract, log
-from rooms.contract import Call, Right, Role, Visibility, command
+from rooms.contract import Call, Refused, Right, Role, Visibility, command
 from rooms.models import Room, Tenant
 from rooms.services import members, rooms
 
 
-def create(slug: str, *, name: str, owner: Any = None) -> Tenant:
-    """Create a tenant with its ``~all``; ``owner`` is the user who becomes its first owner."""
+def create(slug: str, *, name: str, owner: Any = None, by: Any = None) -> Tenant:
+    """Create a tenant with its ``~all``; ``owner`` is the user who becomes its first owner.
+
+    :raises Refused: ``conflict``, when the slug is taken.
+    """
     with log.batch():
-        tenant = Tenant.objects.create(slug=slug, name=name)
+        if Tenant.objects.filter(slug=slug).exists():
+            raise Refused("conflict", "This slug is taken.")
+        try:
+            with transaction.atomic():
+                tenant = Tenant.objects.create(slug=slug, name=name)
+        except IntegrityError as error:  # another transaction was first
+            raise Refused("conflict", "This slug is taken.") from error
         everybody = Room.objects.create(
             tenant=tenant, slug="~all", kind=Room.Kind.ALL, name=name, visibility=Visibility.TENANT
         )
         log.create([everybody])
         if owner is not None:
-            members.set_role(tenant, owner, Role.OWNER)
+            members.set_role(tenant, owner, Role.OWNER, by=by)
         return tenant
 
 

@@ -200,7 +200,7 @@ def test_a_tenant_is_made_with_its_owner(ada: Admin, staffed: World, told: Told)
     assert "was added successfully" in said(answer)[0]
     assert Room.objects.filter(tenant__slug="initech", kind="all").count() == 1
     assert membership(staffed, "bob", "initech").role == "owner"
-    assert [line.rpartition(" ")[0] for line in told.new()] == ["initech/~all member.added"]
+    assert told.new() == ["initech/~all member.added ada"]
 
 
 @pytest.mark.parametrize(
@@ -219,6 +219,17 @@ def test_a_tenant_is_made_with_its_owner(ada: Admin, staffed: World, told: Told)
 def test_a_wrong_tenant_is_refused(ada: Admin, data: dict[str, Any], error: str) -> None:
     assert any(error in one for one in errors(ada.add("tenant", **data)))
     assert Tenant.objects.count() == 2
+
+
+def test_a_slug_that_somebody_else_took_meanwhile_is_an_error_of_the_form(
+    ada: Admin, staffed: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for model in (Tenant, Room):  # the form has looked too early
+        monkeypatch.setattr(model, "validate_unique", lambda *args, **options: None)
+        monkeypatch.setattr(model, "validate_constraints", lambda *args, **options: None)
+    refused = ["This slug is taken."]
+    assert errors(ada.add("tenant", slug="acme", name="Acme")) == refused
+    assert errors(ada.add("room", tenant=staffed.acme.pk, slug="lobby", name="x", visibility="tenant")) == refused
 
 
 def test_a_tenant_is_renamed_and_its_slug_stays(ada: Admin, staffed: World, told: Told) -> None:

@@ -129,6 +129,12 @@ def test_a_room_is_created(world: World, verify: Verify) -> None:
     assert world.room("acme/new~mods").parent == world.room("acme/new")
 
 
+def test_who_makes_a_room_takes_part_as_a_member_only(world: World) -> None:
+    for name, people in (("bob", [("bob", "moderator")]), ("carol", [])):  # carol is of another tenant
+        room = rooms.create(world.acme, f"of-{name}", name="New", by=world.users[name])
+        assert list(room.participants.values_list("user__username", "role")) == people
+
+
 def test_a_private_room_is_created_and_nobody_hears_of_it(world: World, verify: Verify) -> None:
     assert verify(lambda: rooms.create(world.acme, "cellar", name="Cellar", visibility="private")) == []
 
@@ -221,6 +227,17 @@ def test_a_tenant_keeps_an_owner(world: World, verify: Verify) -> None:
         *(f"{slug} member.removed" for slug in sorted(ROOMS)),
         "~all member.removed",
     ]
+
+
+def test_who_manages_a_tenant(world: World) -> None:
+    for name in ("alice", "ann"):
+        members.require_manager(world.acme, by=world.users[name])
+    for name in ("bob", "erin", "carol"):
+        with pytest.raises(Refused, match="forbidden"):
+            members.require_manager(world.acme, by=world.users[name])
+    tenants.update(world.acme, active=False)
+    with pytest.raises(Refused, match="forbidden"):
+        members.require_manager(world.acme, by=world.users["alice"])
 
 
 def test_an_admin_neither_makes_nor_unmakes_an_owner(world: World, verify: Verify) -> None:
