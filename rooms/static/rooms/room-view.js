@@ -37,7 +37,9 @@ export function follow(element) {
   const room = live.room(given("room"), { cursor: given("cursor"), snapshot });
   room.can = given("can").split(" ");
   const say = (/** @type {string} */ name, /** @type {object} */ data) => {
-    if (me.id && live.state.state === "connected") room.send(name, data).catch(() => {}); // worth nothing later
+    const can = Boolean(me.id) && live.state.state === "connected"; // worth nothing later
+    if (can) room.send(name, data).catch(() => {});
+    return can;
   };
   const composer = new Composer(find("[data-composer]"), find("[data-reasons]"), list, room, (typing) =>
     say("chat.typing", { typing }),
@@ -49,7 +51,9 @@ export function follow(element) {
   const read = element.hasAttribute("read") ? Number(given("read")) : null;
   const unread = new Unread(list, find("[data-pill]"), read, (seq) => say("chat.read", { seq }));
   const look = () => unread.look();
+  const flush = () => unread.leave();
   document.addEventListener("visibilitychange", look);
+  addEventListener("pagehide", flush);
   let readOnly = element.hasAttribute("read-only");
   tools.can = room.can;
 
@@ -129,6 +133,8 @@ export function follow(element) {
     rest();
     deaf.forEach((stop) => stop());
     document.removeEventListener("visibilitychange", look);
+    removeEventListener("pagehide", flush);
+    flush();
     unfollow();
     release();
   };

@@ -3,8 +3,13 @@
 import { part } from "./message.js";
 import { seam } from "./seams.js";
 
+const REPEAT = 3_000; // ms between two marks: each is a write in the room's log, and a lively room has many readers
+
 export class Unread {
   #count = 0; // that came while the reader was elsewhere
+  #told = 0; // the seq that the server has from us
+  /** @type {number | undefined} */
+  #timer;
   #read;
   #list;
   #pill;
@@ -14,12 +19,12 @@ export class Unread {
    * @param {import("./messages.js").MessageList} list
    * @param {HTMLElement} pill
    * @param {number | null} read the seq up to which this person has read, as the server knows it
-   * @param {(seq: number) => void} say tells the server
+   * @param {(seq: number) => boolean} say tells the server, if it can be told now
    */
   constructor(list, pill, read, say) {
     this.#list = list;
     this.#pill = pill;
-    this.#read = read ?? 0;
+    this.#read = this.#told = read ?? 0;
     this.#say = say;
     if (read !== null) this.#draw(list.items().find((item) => this.#isNew(item)));
     pill.addEventListener("click", () => list.end.seek());
@@ -40,12 +45,19 @@ export class Unread {
     if (this.#present()) {
       this.#count = 0;
       const seq = Number(this.#list.last()?.dataset.seq ?? 0);
-      if (seq > this.#read) {
-        this.#read = seq;
-        this.#say(seq);
-      }
+      this.#read = Math.max(this.#read, seq);
     }
+    if (!this.#timer || document.hidden) this.leave();
     this.#showPill();
+  }
+
+  /** The reader goes away, and does not wait to have it told. */
+  leave() {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#told >= this.#read || !this.#say(this.#read)) return;
+    this.#told = this.#read;
+    this.#timer = setTimeout(() => this.leave(), REPEAT);
   }
 
   #present() {
