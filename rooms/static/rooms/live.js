@@ -5,45 +5,55 @@
 //     const room = live.room("acme/general", { cursor });
 //     room.on("chat.message", (data, { seq, by, at }) => …);
 //     await room.send("chat.send", { text });
-//     live.on("state", ({ state, reason, retryAt, everOpen }) => …);
+//     live.on("state", ({ state, transport, reason, retryAt, everOpen }) => …);
 
 import { Connection, UNAUTHENTICATED } from "./connection.js";
+import { Outbox } from "./outbox.js";
 import { Emitter, LiveError } from "./protocol.js";
 import { LiveRoom } from "./room.js";
 
 /** @typedef {import("./protocol.js").Vector} Vector */
-/** @typedef {{ vector: Vector, resolve: (answer: any) => void, reject: (error: LiveError) => void }} Pending */
+/** @typedef {import("./outbox.js").Command} Command */
 
 /**
- * @param {object} [options]
- * @param {string | URL} [options.url]
- * @param {string | null} [options.user] id of the person whose page this is, null for nobody; a connection that turns
+ * @typedef {object} Options
+ * @property {string | URL} [url] the folder of the endpoints, with a slash at its end
+ * @property {import("./transports.js").Need} [need] "duplex" begins with a WebSocket, "watch" with a stream,
+ *   "occasional" with polls; each goes over to the others where it must
+ * @property {string | null} [user] id of the person whose page this is, null for nobody; a connection that turns
  *   out to be somebody else's, after another log-in in this browser, is not used
  */
+
+/** @param {Options} [options] */
 export function connect(options = {}) {
   const live = new Live(options);
   live.start();
   return live;
 }
 
-/** Emits `state` with a State of connection.js. */
+/**
+ * Emits `state` with a State of connection.js, and `unsent` with `(error, name, data, meta)` when a command that an
+ * earlier page of this tab gave is refused: there is nobody else to hear it.
+ */
 export class Live extends Emitter {
   /** @type {Map<string, LiveRoom>} */
   #rooms = new Map();
-  /** @type {Map<string, Pending>} */
-  #pending = new Map(); // commands without an answer, by id, in order
+  #outbox;
   #connection;
   #user;
 
-  /** @param {{ url?: string | URL, user?: string | null }} options */
-  constructor({ url = "/live/ws?flow=ack", user }) {
+  /** @param {Options} options */
+  constructor({ url = "/live/", need = "duplex", user }) {
     super();
     this.#user = user;
-    this.#connection = new Connection(url);
+    this.#outbox = new Outbox(user);
+    this.#outbox.restore((error, vector) => this.emit("unsent", error, ...vector));
+    this.#connection = new Connection(new URL(url, location.href), need);
     this.#connection.on("opened", (hello) => this.#opened(hello));
     this.#connection.on("heard", (vector) => this.#heard(vector));
     this.#connection.on("state", (state) => {
       this.emit("state", state);
+      if (state.state !== "connected") this.#outbox.unsaid();
       if (state.state === "stopped") this.#giveUp(state.reason);
     });
   }
@@ -83,28 +93,29 @@ export class Live extends Emitter {
   /** @type {import("./room.js").Perform} */
   #perform(name, data, meta) {
     this.start();
-    return new Promise((resolve, reject) => {
-      /** @type {Pending} */
-      const pending = { vector: [name, data, meta], resolve, reject };
-      this.#pending.set(meta.id, pending);
-      this.#say(pending);
-    });
+    const { command, answer } = this.#outbox.add([name, data, meta]);
+    this.#say(command);
+    return answer;
   }
 
-  /** @param {Pending} pending */
-  #say({ vector, reject }) {
+  /** @param {Command} command */
+  #say(command) {
+    const [, , meta] = command.vector;
     try {
-      this.#connection.send(vector);
+      this.#connection.send(command.vector);
+      if (this.state.state === "connected") this.#outbox.said(command);
     } catch (error) {
-      this.#pending.delete(vector[2]?.id ?? "");
-      reject(/** @type {LiveError} */ (error));
+      this.#outbox.take(meta?.id);
+      command.reject(/** @type {LiveError} */ (error));
     }
   }
 
-  /** @param {string} reason */
-  #giveUp(reason) {
-    for (const { reject } of this.#pending.values()) reject(new LiveError({ code: "stopped", detail: reason }));
-    this.#pending.clear();
+  /** @param {string} [reason] */
+  #giveUp(reason = "") {
+    for (const { vector, reject } of this.#outbox.all()) {
+      this.#outbox.take(vector[2]?.id);
+      reject(new LiveError({ code: "stopped", detail: reason }));
+    }
   }
 
   /** @param {import("./websocket.js").Hello} hello */
@@ -114,7 +125,7 @@ export class Live extends Emitter {
       return;
     }
     for (const room of this.#rooms.values()) room.join();
-    for (const pending of [...this.#pending.values()]) this.#say(pending);
+    for (const command of this.#outbox.all()) this.#say(command);
   }
 
   /** @param {Vector} vector */
@@ -123,11 +134,24 @@ export class Live extends Emitter {
     if (meta.room !== undefined) {
       this.#rooms.get(meta.room)?.receive(vector);
     } else if (![...this.#rooms.values()].some((room) => room.answered(vector))) {
-      const pending = this.#pending.get(meta.re ?? "");
-      this.#pending.delete(meta.re ?? "");
-      if (name === "live.ok") pending?.resolve(data);
-      else if (name === "live.error" && pending) pending.reject(new LiveError(data));
+      if (name === "live.error" && this.#again(meta.re ?? "", data)) return;
+      const command = this.#outbox.take(meta.re);
+      if (name === "live.ok") command?.resolve(data);
+      else if (name === "live.error" && command) command.reject(new LiveError(data));
       else if (name === "live.error") console.warn(`live: ${data.code}: ${data.detail}`);
     }
+  }
+
+  /**
+   * Whether a refused command is said again by itself: the server says when, and there is time for it.
+   *
+   * @param {string} id
+   * @param {{ temporary?: boolean, retry_after_ms?: number }} refusal
+   */
+  #again(id, { temporary, retry_after_ms: wait }) {
+    const command = this.#outbox.get(id);
+    if (!command || !temporary || wait === undefined || !this.#outbox.mayWait(id, wait)) return false;
+    setTimeout(() => this.#outbox.get(id) === command && this.#say(command), wait);
+    return true;
   }
 }

@@ -3,6 +3,7 @@
 
 import { Acknowledger } from "./acknowledge.js";
 import { MAX_FRAME_BYTES, SUBPROTOCOL, encode } from "./protocol.js";
+import { Silence } from "./silence.js";
 
 /** @typedef {import("./protocol.js").Vector} Vector */
 /**
@@ -15,7 +16,7 @@ import { MAX_FRAME_BYTES, SUBPROTOCOL, encode } from "./protocol.js";
  * @typedef {{ code: number, reason: string, retryAfter?: number }} End why a transport ended; ms
  *
  * @typedef {object} Ears
- * @property {(hello: Hello) => void} opened the server has spoken
+ * @property {(hello: Hello) => void} opened the server has spoken, for the first time
  * @property {(vector: Vector) => void} heard in order
  * @property {(end: End) => void} ended once, and nothing after it
  *
@@ -26,19 +27,18 @@ import { MAX_FRAME_BYTES, SUBPROTOCOL, encode } from "./protocol.js";
 
 const HELLO_LIMIT = 10_000; // ms from the start to live.hello
 const SILENCE_GRACE = 10_000; // ms above the heartbeat; then the server is dead
-const LATE = 2_000; // a timer that fires this late says that the page slept, not that the server is silent
 
 /**
- * @param {URL} url with flow=ack
+ * @param {URL} url with flow=ack; http for ws and https for wss do as well
  * @param {Ears} ears
  * @returns {Transport}
  */
 export function openWebSocket(url, { opened, heard, ended }) {
-  const socket = new WebSocket(url, SUBPROTOCOL);
+  const address = new URL(url);
+  address.protocol = address.protocol.replace("http", "ws");
+  const socket = new WebSocket(address, SUBPROTOCOL);
   let maxFrameBytes = MAX_FRAME_BYTES;
-  let silence = HELLO_LIMIT; // that is too long, in ms
-  let lastFrame = Date.now();
-  let watch = setTimeout(look, silence);
+  const silence = new Silence(HELLO_LIMIT, () => finish({ code: 1006, reason: "the server is silent" }));
   /** @type {Acknowledger | null} */
   let acknowledger = null;
   /** @type {End | null} */
@@ -55,18 +55,10 @@ export function openWebSocket(url, { opened, heard, ended }) {
 
   function close() {
     over = true;
-    clearTimeout(watch);
+    silence.stop();
     acknowledger?.stop();
     socket.onmessage = socket.onclose = null; // closing a dead connection may take the browser a minute
     socket.close();
-  }
-
-  function look() {
-    const due = lastFrame + silence;
-    const late = Date.now() - due;
-    if (late >= 0 && late < LATE) return finish({ code: 1006, reason: "the server is silent" });
-    if (late >= LATE) lastFrame = Date.now() + 1_000 - silence; // let what waits in the socket speak first
-    watch = setTimeout(look, Math.max(0, lastFrame + silence - Date.now()));
   }
 
   /** @param {any[]} frame */
@@ -85,7 +77,7 @@ export function openWebSocket(url, { opened, heard, ended }) {
 
   /** @param {Hello} hello */
   function greet(hello) {
-    silence = hello.heartbeat_s * 1_000 + SILENCE_GRACE;
+    silence.broken(hello.heartbeat_s * 1_000 + SILENCE_GRACE);
     maxFrameBytes = hello.max_frame_bytes;
     if (hello.window) acknowledger = new Acknowledger(hello.window, (frames) => send(["live.ack", { frames }]));
     opened(hello);
@@ -98,7 +90,7 @@ export function openWebSocket(url, { opened, heard, ended }) {
   }
 
   socket.onmessage = ({ data }) => {
-    lastFrame = Date.now();
+    silence.broken();
     let frame;
     try {
       frame = JSON.parse(data);
