@@ -1,0 +1,137 @@
+"""A network between a browser and the site that does to the three transports what networks do."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+PATHS = {"/live/ws": "websocket", "/live/stream": "sse", "/live/poll": "poll", "/live/commands": "commands"}
+
+
+@dataclass
+class FaultProxy:
+    """``faults`` has, by transport, what happens to it: ``refuse`` (403), ``reset``, ``stall`` (no answer), ``swallow``
+    (what comes after the answer's head stays here), ``lose`` (a command is done, and its answer lost).
+
+    A change is for what is opened after it; :meth:`cut` ends what is open. Each HTTP request has a connection of its
+    own, so that each is looked at.
+    """
+
+    upstream: int
+    port: int = 0
+    faults: dict[str, str] = field(default_factory=dict)
+    seen: list[str] = field(default_factory=list)  # transports, as they were asked for
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
+    _open: dict[asyncio.StreamWriter, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def cut(self, name: str) -> None:
+        """Reset the open connections of a transport."""
+        asyncio.run_coroutine_threadsafe(self._cut(name), self._loop).result(5)
+
+    async def _cut(self, name: str) -> None:
+        for writer, transport in list(self._open.items()):
+            if transport == name:
+                writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up: asyncio.StreamWriter | None = None
+        try:
+            with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                head = await reader.readuntil(b"\r\n\r\n")
+                path = head.split(b" ", 2)[1].partition(b"?")[0].decode()
+                name = PATHS.get(path, "pages")
+                self._open[writer] = name
+                fault = self.faults.get(name, "")
+                self.seen.append(name)
+                if fault == "refuse":
+                    writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                    await writer.drain()
+                    return
+                if fault == "reset":
+                    writer.transport.abort()
+                    return
+                if fault == "stall":
+                    await reader.read()  # until the other side has had enough
+                    return
+                back, up = await asyncio.open_connection("127.0.0.1", self.upstream)
+                up.write(head if name == "websocket" else _alone(head))
+                await self._relay(reader, writer, back, up, fault)
+        finally:
+            self._open.pop(writer, None)
+            for each in (writer, up):
+                if each is not None:
+                    each.close()
+
+    async def _relay(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        back: asyncio.StreamReader,
+        up: asyncio.StreamWriter,
+        fault: str,
+    ) -> None:
+        async def answer() -> None:
+            head = await back.readuntil(b"\r\n\r\n")
+            if fault != "lose":
+                writer.write(head)
+                await writer.drain()
+            await _copy(back, None if fault in ("swallow", "lose") else writer)
+            if fault == "lose":
+                writer.transport.abort()
+
+        ways = [asyncio.ensure_future(_copy(reader, up)), asyncio.ensure_future(answer())]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+
+
+def _alone(head: bytes) -> bytes:
+    lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"connection:")]
+    return b"\r\n".join([*lines[:-2], b"Connection: close", b"", b""])
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter | None) -> None:
+    while data := await reader.read(65536):
+        if writer is not None:
+            writer.write(data)
+            await writer.drain()
+
+
+@contextmanager
+def fault_proxy(upstream: int) -> Iterator[FaultProxy]:
+    """A proxy of a port here, in a thread of its own."""
+    proxy = FaultProxy(upstream)
+    loop = proxy._loop
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    async def begin() -> asyncio.Server:
+        return await asyncio.start_server(proxy._serve, "127.0.0.1", 0)
+
+    async def end() -> None:
+        server.close()
+        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0.1)  # a transport closes its socket a turn or two later
+
+    server = asyncio.run_coroutine_threadsafe(begin(), loop).result(5)
+    proxy.port = server.sockets[0].getsockname()[1]
+    try:
+        yield proxy
+    finally:
+        asyncio.run_coroutine_threadsafe(end(), loop).result(5)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(5)
+        loop.close()
