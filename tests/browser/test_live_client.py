@@ -226,6 +226,16 @@ def test_the_same_words_from_our_other_page_do_not_hide_a_refusal(server: Server
     assert server.heard("chat.send", 2) == sent
 
 
+def test_what_the_server_refuses_for_a_while_is_said_again_then(server: Server) -> None:
+    server.join()
+    server.person.say("later")
+    sent = server.heard("chat.send")
+    server.refuse(sent, "rate_limited", temporary=True, retry_after_ms=50)
+    assert server.heard("chat.send", 2) == sent
+    server.refuse(sent, "rate_limited", temporary=True, retry_after_ms=60_000)  # longer than anybody waits
+    expect(server.person.page.locator("li.failed")).to_contain_text("later")
+
+
 def test_of_the_same_words_said_twice_the_refused_ones_are_shown_as_such(server: Server) -> None:
     server.join()
     server.person.say("yes")
