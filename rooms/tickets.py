@@ -32,7 +32,8 @@ class _Content(msgspec.Struct, frozen=True, array_like=True):
 def issue(row: Any) -> Ticket:
     """A ticket for this user row."""
     content = urlsafe_b64encode(msgspec.json.encode(_Content(str(row.pk), _proof(row.get_session_auth_hash()))))
-    expires = datetime.now(UTC) + timedelta(seconds=config().ticket_ttl)
+    now = datetime.now(UTC).replace(microsecond=0)  # a signature has whole seconds
+    expires = now + timedelta(seconds=config().ticket_ttl)
     return Ticket(ticket=_signer().sign(content.decode().rstrip("=")), expires_at=expires)
 
 
