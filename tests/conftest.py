@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -55,3 +57,21 @@ def browser() -> Iterator[Browser]:
 
     with chromium() as found:
         yield found
+
+
+CELL = re.compile(r"\b(uvicorn|daphne)-(memory|valkey)-(SQLite|PostgreSQL)\b")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What the contract took in each cell."""
+    cells: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for outcome, reports in terminalreporter.stats.items():
+        for report in reports:
+            if isinstance(report, pytest.TestReport) and (found := CELL.search(report.nodeid)):
+                cells[found[0]]["seconds"] += report.duration
+                cells[found[0]][outcome] += bool(outcome)
+    if cells:
+        terminalreporter.section("the contract, by cell")
+    for cell, numbers in cells.items():
+        counts = ", ".join(f"{number:.0f} {name}" for name, number in numbers.items() if name not in ("", "seconds"))
+        terminalreporter.write_line(f"{cell:28} {numbers['seconds']:6.1f} s  {counts}")

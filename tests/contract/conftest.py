@@ -6,11 +6,8 @@ each cell. Where the layer allows it the cell has two nodes, and REST writes go 
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack
-from typing import Any
 
 import pytest
 
@@ -79,23 +76,3 @@ async def links(cell: Cell, kind: type[LiveClient]) -> AsyncIterator[Links]:
     """Connections by the transport; a file about one transport has a ``kind`` of its own."""
     async with AsyncExitStack() as stack:
         yield Links(cell, kind, stack)
-
-
-# --- what ran where --------------------------------------------------------------------------------------------------
-
-
-CELL = re.compile(rf"\b({'|'.join(SERVERS)})-({'|'.join(LAYERS.values())})-({'|'.join(DATABASES.values())})\b")
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    cells: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-    for outcome, reports in terminalreporter.stats.items():
-        for report in reports:
-            if isinstance(report, pytest.TestReport) and (found := CELL.search(report.nodeid)):
-                cells[found[0]]["seconds"] += report.duration
-                cells[found[0]][outcome] += bool(outcome)
-    if cells:
-        terminalreporter.section("the contract, by cell")
-    for cell, numbers in cells.items():
-        counts = ", ".join(f"{number:.0f} {name}" for name, number in numbers.items() if name not in ("", "seconds"))
-        terminalreporter.write_line(f"{cell:28} {numbers['seconds']:6.1f} s  {counts}")
