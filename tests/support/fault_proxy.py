@@ -26,6 +26,7 @@ class FaultProxy:
     seen: list[str] = field(default_factory=list)  # transports, as they were asked for
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     _open: dict[asyncio.StreamWriter, str] = field(default_factory=dict)
+    _serving: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def url(self) -> str:
@@ -42,6 +43,10 @@ class FaultProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up: asyncio.StreamWriter | None = None
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
         try:
             with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -67,7 +72,7 @@ class FaultProxy:
             self._open.pop(writer, None)
             for each in (writer, up):
                 if each is not None:
-                    each.close()
+                    await _hang_up(each)
 
     async def _relay(
         self,
@@ -95,6 +100,15 @@ class FaultProxy:
             await asyncio.gather(*ways, return_exceptions=True)
 
 
+async def _hang_up(writer: asyncio.StreamWriter) -> None:
+    """Returns when the socket is closed; one that takes no more is cut off when this is cancelled."""
+    writer.close()
+    try:
+        await writer.wait_closed()
+    except (OSError, asyncio.CancelledError):
+        writer.transport.abort()
+
+
 def _alone(head: bytes) -> bytes:
     lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"connection:")]
     return b"\r\n".join([*lines[:-2], b"Connection: close", b"", b""])
@@ -120,11 +134,12 @@ def fault_proxy(upstream: int) -> Iterator[FaultProxy]:
 
     async def end() -> None:
         server.close()
-        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        await asyncio.sleep(0.1)  # a transport closes its socket a turn or two later
+        me = asyncio.current_task()
+        while others := asyncio.all_tasks() - {me}:
+            for task in list(proxy._serving):  # the others end with them, or are asyncio's own: just accepting a socket
+                task.cancel()
+            await asyncio.wait(others, timeout=0.1)
+        await asyncio.sleep(0)  # what was cut off is closed in the next turn
 
     server = asyncio.run_coroutine_threadsafe(begin(), loop).result(5)
     proxy.port = server.sockets[0].getsockname()[1]
