@@ -1,7 +1,7 @@
 """The client on bad networks: the real site behind a proxy that breaks one transport or another.
 
-To be run by its name, ``pytest tests/browser/network_faults.py``, for three minutes: the proxy does not close every socket
-by the end of a test yet, which now and then fails one.
+To be run by its name, ``pytest tests/browser/network_faults.py``, for three minutes: the proxy does not yet close every
+socket by the end of a test, which now and then fails one.
 """
 
 from __future__ import annotations
