@@ -198,6 +198,7 @@ def test_a_restart_loses_and_doubles_nothing(visit: Visit, rest: Rest, demo: Sit
     say(rest("bob"), room, "said while alice was away")
     alice.hurry()
     alice.is_connected()
+    expect(alice.page.locator("li.pending")).to_have_count(0)  # what waited in her page is said
     # two of them race; the log says which one was first
     history = [message["text"] for message in rest("bob").get(path(room, "messages/")).json()["results"]][::-1]
     assert sorted(history) == sorted(["before", *away, "said while it was away", "said while alice was away"])
