@@ -20,10 +20,10 @@ from rooms import identity, metrics
 from rooms.commands import Command, Outcome
 from rooms.contract import FORBIDDEN, PROTOCOL_ERROR, REPLACED, UNAUTHENTICATED, Close, Refused, replaced
 from rooms.delivery.frames import FORMATS, JSON, Format, frame
-from rooms.delivery.session import Credit, Join, Leave, Perform, Renew, Say, Session, Shut, Terms, bye, error, ok
+from rooms.delivery.session import Credit, Join, Leave, Perform, Renew, Say, Session, Shut, bye, error, ok
 from rooms.identity import Identity
 from rooms.node import running
-from rooms.node.admission import admit, hello
+from rooms.node.admission import admit, hello, terms_of
 from rooms.node.connection import StreamingConnection
 from rooms.node.writer import told
 
@@ -120,14 +120,10 @@ class LiveConsumer(AsyncConsumer):
         """The connection, and what it is told first."""
         config = self.hub.config
         flow = parse_qs(self.scope.get("query_string", b"").decode("latin-1")).get("flow", [""])[-1]
-        terms = Terms(
+        terms = terms_of(
+            config,
             window=config.window if flow == "ack" else None,
-            max_frame_bytes=config.max_frame_bytes,
-            max_rooms=config.max_rooms,
             heartbeat=config.heartbeat * random.uniform(0.9, 1.1),  # noqa: S311 so that sockets do not beat as one
-            heartbeat_grace=config.heartbeat_grace,
-            stall_timeout=config.stall_timeout,
-            idle_timeout=config.idle_timeout,
         )
         connection = Socket(
             self.hub,

@@ -135,8 +135,13 @@ def session_key(headers: Headers) -> str | None:
 
 
 def ticket(headers: Headers) -> str | None:
+    """That a request brings."""
+    return bearer(header(headers, b"authorization"))
+
+
+def bearer(authorization: str) -> str | None:
     """Of ``Authorization: Bearer <ticket>``."""
-    scheme, _, credentials = header(headers, b"authorization").partition(" ")
+    scheme, _, credentials = authorization.partition(" ")
     return credentials.strip() if scheme.lower() == "bearer" else None
 
 

@@ -8,17 +8,17 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from rooms import tickets
+from rooms import identity, tickets
 
 
 class TicketAuthentication(BaseAuthentication):
     """A request with a ticket needs no CSRF token, and its cookies are ignored: a bad ticket is nobody's."""
 
     def authenticate(self, request: Request) -> tuple[Any, str] | None:
-        scheme, _, ticket = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
+        ticket = identity.bearer(request.headers.get("Authorization", ""))
+        if ticket is None:
             return None
-        user = tickets.user(ticket.strip())
+        user = tickets.user(ticket)
         if user is None:
             raise AuthenticationFailed
         return user, ticket

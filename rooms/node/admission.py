@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from django.db import DatabaseError
 
 from rooms import contract, identity, tickets
+from rooms.conf import Config
 from rooms.contract import Refused, unavailable
 from rooms.delivery.frames import vector
 from rooms.delivery.session import Terms
@@ -57,6 +59,20 @@ def _identify(ticket: str | None, session_key: str | None, is_own: Callable[[], 
     if not is_own():
         raise Refused("forbidden", "A page of another site may not do this.")
     return identity.by_session(session_key or "")
+
+
+def terms_of(config: Config, **differing: Any) -> Terms:
+    """What the settings say, but for what a transport has of its own."""
+    terms = Terms(
+        window=None,
+        max_frame_bytes=config.max_frame_bytes,
+        max_rooms=config.max_rooms,
+        heartbeat=config.heartbeat,
+        heartbeat_grace=config.heartbeat_grace,
+        stall_timeout=config.stall_timeout,
+        idle_timeout=config.idle_timeout,
+    )
+    return replace(terms, **differing)
 
 
 def hello(connection: Connection, who: Identity | None, terms: Terms) -> bytes:

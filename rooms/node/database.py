@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
@@ -16,6 +16,8 @@ from django.db import connections
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+CHUNK = 500  # rooms, grants or credentials that are asked about in one query
 
 _open: weakref.WeakSet[Database] = weakref.WeakSet()
 
@@ -45,6 +47,12 @@ class Database:
         for pool in (self._work, self._control):
             pool.shutdown(wait=True, cancel_futures=True)
         _open.discard(self)
+
+
+def chunks(items: list[T]) -> Iterator[list[T]]:
+    """As many at a time as go into one query."""
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]
 
 
 def close() -> None:

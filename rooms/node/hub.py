@@ -25,7 +25,7 @@ from rooms.delivery.frames import Notice, vector
 from rooms.delivery.reader import Reader
 from rooms.delivery.session import Join
 from rooms.node.connection import Connection
-from rooms.node.database import Database
+from rooms.node.database import CHUNK, Database, chunks
 from rooms.node.doorbell import Doorbell
 from rooms.node.followed import Followed, serve_soon
 from rooms.node.watch import Watch
@@ -33,7 +33,6 @@ from rooms.node.writer import Writer
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 500  # rooms or grants in one query
 LEFT = {
     "revoked": "You may no longer read this room.",
     "archived": "This room was archived.",
@@ -252,7 +251,7 @@ class Hub:
         """Compare every feed with its log. A publish that failed, a node that died between commit and announcement, a
         layer that was flushed: all mended here.
         """
-        for chunk in _chunks([followed for followed in self.rooms.values() if followed.feed.head is not None]):
+        for chunk in chunks([followed for followed in self.rooms.values() if followed.feed.head is not None]):
             before = {followed.room: followed.feed.head for followed in chunk}
             found = await self.database.control(log.positions, list(before))
             for followed in chunk:
@@ -343,8 +342,3 @@ class Hub:
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, Refused):  # that one has been told to whoever asked
             logger.error("a task of the hub died", exc_info=error)
-
-
-def _chunks(items: list[T]) -> Iterator[list[T]]:
-    for start in range(0, len(items), CHUNK):
-        yield items[start : start + CHUNK]

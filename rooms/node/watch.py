@@ -5,23 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from rooms import access, identity, metrics
 from rooms.changes import Change
 from rooms.contract import UNAUTHENTICATED, Right
 from rooms.delivery.reader import Reader
 from rooms.node.connection import Connection
+from rooms.node.database import chunks
 from rooms.node.followed import serve_soon
 
 if TYPE_CHECKING:
     from rooms.node.hub import Hub
 
 logger = logging.getLogger(__name__)
-
-CHUNK = 500  # grants or credentials in one query
-T = TypeVar("T")
 
 
 class Watch:
@@ -111,7 +109,7 @@ class Watch:
 
     async def _identify(self, connections: Iterable[Connection]) -> None:
         """End the connections whose log-in is over."""
-        for chunk in _chunks([each for each in connections if each.credential is not None]):
+        for chunk in chunks([each for each in connections if each.credential is not None]):
             began = time.monotonic()
             credentials = {each.credential: each for each in chunk if each.credential is not None}
             over = await self._hub.database.control(identity.over, credentials)
@@ -123,7 +121,7 @@ class Watch:
 
     async def _confirm(self, readers: Iterable[Reader]) -> None:
         """Give the readers their grants as they are now, and end those who may read no more."""
-        for chunk in _chunks(list(readers)):
+        for chunk in chunks(list(readers)):
             asked_at = self.changes
             grants = await self._hub.database.control(access.authorize_many, [_ask_of(reader) for reader in chunk])
             lost = []
@@ -155,8 +153,3 @@ class Watch:
 
 def _ask_of(reader: Reader) -> access.Ask:
     return reader.connection.user, reader.grant.address
-
-
-def _chunks(items: list[T]) -> Iterator[list[T]]:
-    for start in range(0, len(items), CHUNK):
-        yield items[start : start + CHUNK]

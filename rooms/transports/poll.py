@@ -13,8 +13,8 @@ from rooms.contract import Close, Refused
 from rooms.delivery.feed import Taken
 from rooms.delivery.frames import encode
 from rooms.delivery.reader import Reader
-from rooms.delivery.session import Join, Listening, Terms
-from rooms.node.admission import hello
+from rooms.delivery.session import Join, Listening
+from rooms.node.admission import hello, terms_of
 from rooms.node.connection import Connection
 from rooms.transports.exchange import Exchange, endpoint
 from rooms.transports.places import asked, composite, places
@@ -88,15 +88,7 @@ async def poll(exchange: Exchange) -> None:
     wait = seconds(query.get("wait", [""])[-1])
     wanted = places(query.get("room", []))
     joins, malformed = asked(wanted, max_rooms=hub.config.max_rooms, quiet=True)
-    terms = Terms(
-        window=None,
-        max_frame_bytes=hub.config.max_frame_bytes,
-        max_rooms=hub.config.max_rooms,
-        heartbeat=inf,  # a poll ends by itself
-        heartbeat_grace=inf,
-        stall_timeout=inf,
-        idle_timeout=inf,
-    )
+    terms = terms_of(hub.config, heartbeat=inf, idle_timeout=inf)  # a poll ends by itself
     connection = Poll(
         hub,
         Listening(terms, time.monotonic()),

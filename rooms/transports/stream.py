@@ -9,8 +9,8 @@ from typing import Any
 
 from rooms.contract import Close, Refused
 from rooms.delivery.frames import HEARTBEAT
-from rooms.delivery.session import Listening, Terms
-from rooms.node.admission import hello
+from rooms.delivery.session import Listening
+from rooms.node.admission import hello, terms_of
 from rooms.node.connection import StreamingConnection
 from rooms.transports.exchange import URL_MAX, Exchange, endpoint
 from rooms.transports.places import asked, composite, places
@@ -50,15 +50,7 @@ async def stream(exchange: Exchange) -> None:
         raise Refused("too_large", f"Last-Event-ID has at most {URL_MAX} bytes.")
     wanted |= {room: cursor for room, cursor in places(last.split(" ")).items() if room in wanted and cursor}
     joins, malformed = asked(wanted, max_rooms=hub.config.max_rooms)
-    terms = Terms(
-        window=None,
-        max_frame_bytes=hub.config.max_frame_bytes,
-        max_rooms=hub.config.max_rooms,
-        heartbeat=hub.config.comment_interval - 1,  # it is looked at once a second
-        heartbeat_grace=0,
-        stall_timeout=hub.config.stall_timeout,
-        idle_timeout=hub.config.idle_timeout,
-    )
+    terms = terms_of(hub.config, heartbeat=hub.config.comment_interval - 1)  # it is looked at once a second
 
     async def shut(close: Close) -> None:
         await exchange.end()
