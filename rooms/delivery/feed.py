@@ -122,10 +122,6 @@ class Feed:
 
     # --- events come in
 
-    @property
-    def has_gap(self) -> bool:
-        return bool(self._held)
-
     def begin(self, epoch: str, head: int) -> None:
         """The log says where the room stands. What was held for it is let through; another history starts afresh."""
         same = epoch == self.epoch and head >= (self.head or 0)

@@ -280,6 +280,7 @@ class FeedMachine(RuleBasedStateMachine):
         assert len(feed._ring) <= RING_EVENTS
         assert feed.bytes == sum(len(entry.vector) for entry in feed._ring)
         assert len(feed._held) <= RING_EVENTS
+        assert all(seq > (feed.head or 0) for seq in feed._held), "what was seen takes the place of what was not"
 
     def teardown(self) -> None:
         """Once the network is quiet and the log was read, everybody has everything."""
@@ -291,7 +292,8 @@ class FeedMachine(RuleBasedStateMachine):
             while self.serve(reader):
                 pass
             assert reader.place == self.log.head
-        assert not self.feed.has_gap
+        soon, later = self.log.append(), self.log.append()
+        assert [self.feed.offer(self.log.epoch, [entry]) for entry in (later, soon)] == [0, 2]
 
 
 TestFeed = FeedMachine.TestCase
