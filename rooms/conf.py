@@ -6,6 +6,7 @@ Sizes are bytes, periods are seconds unless the name says otherwise.
 from __future__ import annotations
 
 from functools import lru_cache
+from ipaddress import ip_network
 from typing import Annotated, Any
 
 import msgspec
@@ -58,6 +59,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=str
     log_days: Count = 30
     log_events: Count = 100_000  # kept a room
     roster_limit: Count = 200  # people; above it read marks go to their owner only
+    trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1")  # whose X-Forwarded-For is believed
     metrics_addresses: tuple[str, ...] = ()  # that may read /metrics besides loopback
     metrics_token: str = ""
 
@@ -67,9 +69,12 @@ def config() -> Config:
     """:raises ImproperlyConfigured: with the name of the setting that is wrong."""
     given: dict[str, Any] = getattr(settings, "ROOMS", {})
     try:
-        return msgspec.convert(given, Config)
-    except msgspec.ValidationError as error:
+        read = msgspec.convert(given, Config)
+        for network in read.trusted_proxies:
+            ip_network(network)
+    except ValueError as error:
         raise ImproperlyConfigured(f"settings.ROOMS: {error}") from error
+    return read
 
 
 def _forget(*, setting: str, **kwargs: Any) -> None:
