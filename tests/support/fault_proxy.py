@@ -24,13 +24,30 @@ class FaultProxy:
     port: int = 0
     faults: dict[str, str] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)  # transports, as they were asked for
-    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     _open: dict[asyncio.StreamWriter, str] = field(default_factory=dict)
     _serving: set[asyncio.Task[None]] = field(default_factory=set)
+    _server: asyncio.Server = field(init=False)
+    _loop: asyncio.AbstractEventLoop = field(init=False)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Returns when all its sockets are closed. Nothing else may run in its loop."""
+        me = asyncio.current_task()
+        while others := asyncio.all_tasks() - {me}:
+            for task in list(self._serving):  # the others end with them, or are asyncio's own: just accepting a socket
+                task.cancel()
+            await asyncio.wait(others, timeout=0.1)
+        # Last: a socket that asyncio accepts while its server closes is left open (3.11: Server._attach asserts).
+        self._server.close()
+        await asyncio.sleep(0)  # what was cut off is closed in the next turn
 
     def cut(self, name: str) -> None:
         """Reset the open connections of a transport."""
@@ -125,28 +142,14 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter | Non
 def fault_proxy(upstream: int) -> Iterator[FaultProxy]:
     """A proxy of a port here, in a thread of its own."""
     proxy = FaultProxy(upstream)
-    loop = proxy._loop
+    loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-
-    async def begin() -> asyncio.Server:
-        return await asyncio.start_server(proxy._serve, "127.0.0.1", 0)
-
-    async def end() -> None:
-        server.close()
-        me = asyncio.current_task()
-        while others := asyncio.all_tasks() - {me}:
-            for task in list(proxy._serving):  # the others end with them, or are asyncio's own: just accepting a socket
-                task.cancel()
-            await asyncio.wait(others, timeout=0.1)
-        await asyncio.sleep(0)  # what was cut off is closed in the next turn
-
-    server = asyncio.run_coroutine_threadsafe(begin(), loop).result(5)
-    proxy.port = server.sockets[0].getsockname()[1]
+    asyncio.run_coroutine_threadsafe(proxy.start(), loop).result(5)
     try:
         yield proxy
     finally:
-        asyncio.run_coroutine_threadsafe(end(), loop).result(5)
+        asyncio.run_coroutine_threadsafe(proxy.stop(), loop).result(5)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(5)
         loop.close()
