@@ -32,6 +32,8 @@ if not SECRET_KEY:
     if not DEBUG:
         raise ImproperlyConfigured("Set SECRET_KEY in the environment to a long random string, or DEBUG=1 to develop.")
     SECRET_KEY = "django-insecure-for-development-only"  # noqa: S105 worth nothing outside DEBUG
+# Keys that were in use: what they signed stays good, sessions and tickets too, until they are taken out.
+SECRET_KEY_FALLBACKS = _list("SECRET_KEY_FALLBACKS")
 
 ALLOWED_HOSTS = _list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]" if DEBUG else "")
 CSRF_TRUSTED_ORIGINS = _list("CSRF_TRUSTED_ORIGINS")
@@ -54,6 +56,10 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    # First what puts headers on answers: then a file, a redirect and an error have them too.
+    "realtime_project.headers.more_headers",
+    "csp.middleware.CSPMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -61,8 +67,6 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "csp.middleware.CSPMiddleware",
 ]
 
 ROOT_URLCONF = "realtime_project.urls"
@@ -121,6 +125,8 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
 # Rooms
 
 ROOMS: dict[str, Any] = {}
+if "TRUSTED_PROXIES" in os.environ:  # by itself this machine alone
+    ROOMS["TRUSTED_PROXIES"] = _list("TRUSTED_PROXIES")
 PRESENCE: dict[str, Any] = {}
 
 # People
@@ -162,10 +168,17 @@ SPECTACULAR_SETTINGS = {
 
 # What a browser may do
 
+# What is not named here is not allowed: no inline script, no inline style, nothing from another host.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
-        "default-src": [SELF],  # no inline script, no inline style, and WebSockets to our own origin
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "worker-src": [SELF],
+        "style-src": [SELF],
         "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "manifest-src": [SELF],
+        "connect-src": [SELF],  # the WebSocket of our own origin too: ws to http, wss to https
         "object-src": [NONE],
         "base-uri": [NONE],
         "form-action": [SELF],
@@ -175,13 +188,15 @@ CONTENT_SECURITY_POLICY = {
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_SSL_REDIRECT = HTTPS
-# `serve` speaks plain http behind a proxy, which ends TLS and must set this header itself.
+# `serve` speaks plain http behind a proxy, which ends TLS and must set this header itself; TRUSTED_PROXIES lists it.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 # Probes and Prometheus come straight to the node, past the proxy.
 SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
 SECURE_HSTS_SECONDS = 30 * 24 * 3600 if HTTPS else 0
 # A site cannot speak for the other hosts of its domain: subdomains and the preload list are its owner's choice.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+if not _hosts and DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    SILENCED_SYSTEM_CHECKS.append("rooms.W020")  # the site in one process, as it comes; `serve` starts no second one
 
 # Static files
 
@@ -190,6 +205,7 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 # Nobody has to run collectstatic: whitenoise finds files where they are. A proxy that serves them needs STATIC_ROOT.
 STATIC_ROOT = BASE_DIR / "staticfiles" if HTTPS else None
 WHITENOISE_USE_FINDERS = True
+WHITENOISE_ALLOW_ALL_ORIGINS = False  # our pages load them, nobody else's
 
 # Language and time
 

@@ -41,6 +41,15 @@ def client_address(asked: Any) -> str:
     return address
 
 
+def is_proxy(scope: Any) -> bool:
+    """Whether this scope comes from one of ``ROOMS["TRUSTED_PROXIES"]``, which may speak for its clients."""
+    address = _plain((scope.get("client") or ("",))[0] or "")
+    if _is_among(address, trusted(config().trusted_proxies)):
+        return True
+    _tell(address)
+    return False
+
+
 def home(address: str) -> str:
     """What is counted as one address: an IPv6 customer has a whole network."""
     return str(ip_network((address, HOME), strict=False)) if ":" in address else address
@@ -75,4 +84,4 @@ def _plain(text: str) -> str:
 def _tell(proxy: str) -> None:
     """Once of each: behind a proxy that is not listed a whole site has one address, and the limits of one."""
     if proxy and not ip_address(proxy).is_global:
-        logger.warning('X-Forwarded-For comes from %s, which is not in ROOMS["TRUSTED_PROXIES"]', proxy)
+        logger.warning('Forwarding headers come from %s, which is not in ROOMS["TRUSTED_PROXIES"]', proxy)

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 
 from channels.consumer import AsyncConsumer
 
-from rooms import identity, metrics
+from rooms import edge, identity, metrics
 from rooms.commands import Command, Outcome
 from rooms.contract import FORBIDDEN, PROTOCOL_ERROR, REPLACED, UNAUTHENTICATED, Close, Refused, replaced
 from rooms.delivery.frames import FORMATS, JSON, Format, frame
@@ -100,8 +100,9 @@ class LiveConsumer(AsyncConsumer):
     # --- the handshake
 
     async def admit(self, offered: list[str]) -> Identity | None:
+        edge.refuse_plain(self.scope)
         ticket = next((name.removeprefix(TICKET) for name in offered if name.startswith(TICKET)), None)
-        headers, secure = self.scope["headers"], self.scope.get("scheme") == "wss"
+        headers, secure = self.scope["headers"], edge.is_secure(self.scope)
         return await admit(
             self.hub, headers, ticket=ticket, is_own=partial(identity.is_own_origin, headers, secure=secure)
         )

@@ -181,13 +181,13 @@ def is_own_origin(headers: Headers, *, secure: bool) -> bool:
         return False
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return False
+    if secure and parts.scheme != "https":
+        return False
     if any(_matches(parts.scheme, parts.netloc, urlsplit(listed)) for listed in settings.CSRF_TRUSTED_ORIGINS):
         return True
     domain, _ = split_domain_port(host)
     allowed = settings.ALLOWED_HOSTS or (["localhost", "127.0.0.1", "[::1]"] if settings.DEBUG else [])
     if not domain or not validate_host(domain, allowed):
-        return False
-    if secure and parts.scheme != "https":
         return False
     default = 443 if parts.scheme == "https" else 80
     own = urlsplit(f"{parts.scheme}://{host}")

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.urls import path, re_path
 
 from rooms.consumers import LiveConsumer
+from rooms.edge import Application, edge
 from rooms.node import running
 from rooms.transports.commands import commands
 from rooms.transports.poll import poll
 from rooms.transports.stream import stream
-
-Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 async def nothing_here(scope: Any, receive: Any, send: Any) -> None:
@@ -37,13 +35,14 @@ http_urlpatterns: list[Any] = [
 
 def application(django: Application) -> Application:
     """The whole site: ``django`` answers http, the rooms what is live, and the node starts and stops with it."""
-    return ProtocolTypeRouter(
+    site = ProtocolTypeRouter(
         {
             "http": URLRouter([*http_urlpatterns, re_path("", django)]),  # type: ignore[arg-type, list-item]
             "websocket": URLRouter(websocket_urlpatterns),
             "lifespan": lifespan,
         }
     )
+    return edge(site)
 
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
-from rooms import identity, metrics
+from rooms import edge, identity, metrics
 from rooms.contract import Refused
 from rooms.delivery.frames import encode
 from rooms.identity import Identity
@@ -18,11 +18,7 @@ from rooms.node.hub import Hub
 
 URL_MAX = 8_000  # bytes of the query and of Last-Event-ID
 BODY_TIMEOUT = 30  # seconds that a body may take to come
-HEADERS = [
-    (b"cache-control", b"no-store, no-transform"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-]
+FRESH = (b"cache-control", b"no-store, no-transform")
 Handler = Callable[["Exchange"], Awaitable[None]]
 
 
@@ -53,10 +49,11 @@ class Exchange:
 
     async def admit(self) -> Identity | None:
         """:raises Refused: as :func:`rooms.node.admission.admit`."""
+        edge.refuse_plain(self.scope)
         headers = self.scope["headers"]
         is_own: Callable[[], bool]
         if self.scope["method"] == "GET":
-            is_own = partial(identity.is_own_read, headers, secure=self.scope.get("scheme") == "https")
+            is_own = partial(identity.is_own_read, headers, secure=edge.is_secure(self.scope))
         else:
             is_own = partial(identity.is_own_write, self.scope)
         return await admit(self.hub, headers, ticket=identity.ticket(headers), is_own=is_own)
@@ -102,7 +99,8 @@ class Exchange:
     # --- what is answered
 
     async def begin(self, content_type: str, *headers: tuple[bytes, bytes], status: int = 200) -> None:
-        given = [(b"content-type", content_type.encode()), *HEADERS, *headers]
+        kind = (b"content-type", content_type.encode())
+        given = [kind, FRESH, *edge.headers(self.scope), *headers]
         await self._send({"type": "http.response.start", "status": status, "headers": given})
 
     async def write(self, data: bytes) -> None:

@@ -19,6 +19,8 @@ from tests.support.servers import Postgres, valkey
 # Of the caller's environment; none of it may reach the tests.
 FOREIGN = (
     "DEBUG",
+    "SECRET_KEY_FALLBACKS",
+    "TRUSTED_PROXIES",
     "CSRF_TRUSTED_ORIGINS",
     "DATABASE_URL",
     "REDIS_URL",

@@ -19,9 +19,10 @@ print(json.dumps({name: getattr(settings, name) for name in names}, default=str)
 """
 
 
-def run(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def run(env: dict[str, str], *command: str) -> subprocess.CompletedProcess[str]:
     ours = {"PATH": os.environ["PATH"]}
-    return subprocess.run([sys.executable, "-c", READ], cwd=ROOT, env={**ours, **env}, capture_output=True, text=True)
+    command = (sys.executable, *(command or ("-c", READ)))
+    return subprocess.run(command, cwd=ROOT, env={**ours, **env}, capture_output=True, text=True)
 
 
 def read(**env: str) -> Any:
@@ -34,6 +35,39 @@ def test_without_debug_a_secret_key_must_be_given() -> None:
     done = run({})
     assert done.returncode != 0
     assert "ImproperlyConfigured: Set SECRET_KEY in the environment" in done.stderr
+
+
+def test_for_a_command_that_is_a_sentence_and_no_traceback() -> None:
+    done = run({}, "manage.py", "serve")
+    assert done.returncode == 1
+    assert done.stderr == "Set SECRET_KEY in the environment to a long random string, or DEBUG=1 to develop.\n"
+
+
+@pytest.mark.parametrize(
+    "env", [{}, {"REDIS_URL": "redis://a:6379"}, {"TRUSTED_PROXIES": "10.0.0.0/8"}], ids=["alone", "redis", "proxy"]
+)
+def test_a_real_site_passes_every_check(env: dict[str, str]) -> None:
+    key = "".join(chr(33 + number) for number in range(90))
+    real = {"SECRET_KEY": key, "ALLOWED_HOSTS": "rooms.example.com", **env}
+    done = run(real, "manage.py", "check", "--deploy", "--fail-level", "WARNING")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("System check identified no issues")
+
+
+def test_plain_http_is_warned_of() -> None:
+    done = run({"SECRET_KEY": "k", "INSECURE": "1"}, "manage.py", "check", "--deploy")
+    assert {"security.W008", "security.W012", "security.W016"} <= set(re.findall(r"\(([a-z]+\.W\d+)\)", done.stderr))
+
+
+def test_keys_that_were_in_use_may_be_named() -> None:
+    assert read(SECRET_KEY="new", SECRET_KEY_FALLBACKS="old, older")["SECRET_KEY_FALLBACKS"] == ["old", "older"]
+    assert read(SECRET_KEY="new")["SECRET_KEY_FALLBACKS"] == []
+
+
+def test_proxies_are_those_of_this_machine_or_those_that_are_listed() -> None:
+    assert read(DEBUG="1")["ROOMS"] == {}
+    assert read(DEBUG="1", TRUSTED_PROXIES="10.0.0.0/8, ::1")["ROOMS"] == {"TRUSTED_PROXIES": ["10.0.0.0/8", "::1"]}
+    assert read(DEBUG="1", TRUSTED_PROXIES="")["ROOMS"] == {"TRUSTED_PROXIES": []}
 
 
 @pytest.mark.parametrize("value", ["1", "true", "True", "yes", "on"])
