@@ -14,12 +14,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rooms.changes import access_changed
     from rooms.contract import Call, Refused, Right, command, event
     from rooms.publishing import apublish, publish
 
-__all__ = ["Call", "Refused", "Right", "apublish", "command", "event", "publish"]
+__all__ = ["Call", "Refused", "Right", "access_changed", "apublish", "command", "event", "publish"]
 
-_HOMES = {"apublish": "rooms.publishing", "publish": "rooms.publishing"}
+_HOMES = {"access_changed": "rooms.changes", "apublish": "rooms.publishing", "publish": "rooms.publishing"}
 
 
 def __getattr__(name: str) -> Any:

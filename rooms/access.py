@@ -1,5 +1,7 @@
 """The gate: who may do what in which room, decided here and nowhere else.
 
+By membership, which is the site's own policy (``ROOMS["ACCESS"]`` may name another, see :mod:`rooms.policy`):
+
 =====================  ==========================  ==========================  ==========================
 who                    public room                 tenant room                 private room
 =====================  ==========================  ==========================  ==========================
@@ -11,53 +13,40 @@ outsider, anonymous    no such room [1]_           no such room                n
 
 A part in the room overrides the role of members, guests and outsiders: moderator (read write moderate), speaker (read
 write), listener (read), banned (no such room). Owners and admins stand above it: a moderator cannot shut them out.
-Nobody but those who moderate writes in a ``read_only`` room; nobody writes in an archived one. In a
-suspended tenant, and to a deactivated user, there is no such room.
 
-``~all``: its members read, owners and admins manage. ``~me``: its owner reads. ``<room>~mods``: who moderates the
-room reads and writes.
+Whatever a policy says:
+
+* In a suspended tenant, to a deactivated user and to one who is banned there is no such room.
+* Nobody but those who moderate writes in a ``read_only`` room; nobody writes in an archived one.
+* Nobody in particular may read what is public, where the site says so, and nothing else.
+* ``~all``: its members read, owners and admins manage. ``~me``: its owner reads. ``<room>~mods``: who moderates the
+  room reads and writes.
 
 .. [1] With ``ROOMS["PUBLIC_READ"]``: read.
 """
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
 from django.db import connection, models
 
+from rooms import policy
 from rooms.conf import config
 from rooms.contract import Part, Refused, Right, Role, Visibility, not_found
-from rooms.models import Membership, Participant, Room, Tenant
-
-NOTHING: frozenset[Right] = frozenset()
-READ = frozenset({Right.READ})
-WRITE = READ | {Right.WRITE}
-MODERATE = WRITE | {Right.MODERATE}
-MANAGE = MODERATE | {Right.MANAGE}
-
-BY_ROLE: dict[tuple[Role | None, Visibility], frozenset[Right]] = {
-    **{(Role.OWNER, visibility): MANAGE for visibility in Visibility},
-    **{(Role.ADMIN, visibility): MANAGE for visibility in Visibility},
-    (Role.MEMBER, Visibility.PUBLIC): WRITE,
-    (Role.MEMBER, Visibility.TENANT): WRITE,
-    (Role.GUEST, Visibility.PUBLIC): WRITE,
-    (Role.GUEST, Visibility.TENANT): READ,
-}
-BY_PART: dict[Part, frozenset[Right]] = {
-    Part.MODERATOR: MODERATE,
-    Part.SPEAKER: WRITE,
-    Part.LISTENER: READ,
-    Part.BANNED: NOTHING,
-}
+from rooms.models import Membership, Participant, Room, Tenant, new_id
+from rooms.policy import NOTHING, READ, WRITE, Pair, Place
 
 CHUNK = 1_000  # asks in one statement: four parameters each, and SQLite takes 32,766
+_SLUG = r"[a-z0-9][a-z0-9_-]*"
+ADDRESS = re.compile(rf"({_SLUG})/(~all|~me|{_SLUG}(?:~mods)?)")
 Ask = tuple[Any, str]  # (the user's primary key, or None for nobody; the room's address)
 
 
@@ -79,7 +68,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """All that the decision rests on; one row of the query."""
+    """All of a room and a person that bounds what a policy may give; one row of the query."""
 
     kind: str
     visibility: str
@@ -87,25 +76,29 @@ class Standing:
     archived: bool
     tenant_active: bool
     user_active: bool
+    nobody: bool
     owns: bool
     role: str | None
     part: str | None
 
 
-def rights(standing: Standing, *, public_read: bool) -> frozenset[Right]:
-    """What somebody who stands so may do; nothing at all means: for them there is no such room."""
+def bounded(standing: Standing, given: frozenset[Right], *, public_read: bool) -> frozenset[Right]:
+    """What somebody who stands so may do, of what the policy gives in the ordinary room that this is, or belongs to.
+
+    Nothing at all means: for them there is no such room.
+    """
     if not standing.tenant_active or not standing.user_active:
         return NOTHING
-    role = Role(standing.role) if standing.role else None
+    above = standing.role in (Role.OWNER, Role.ADMIN)
     if standing.kind == Room.Kind.ALL:
-        return NOTHING if role is None else READ | {Right.MANAGE} if role in (Role.OWNER, Role.ADMIN) else READ
+        return NOTHING if not standing.role else READ | {Right.MANAGE} if above else READ
     if standing.kind == Room.Kind.ME:
-        return READ if standing.owns and role else NOTHING
-    visibility = Visibility(standing.visibility)
-    part = Part(standing.part) if standing.part and role not in (Role.OWNER, Role.ADMIN) else None
-    can = BY_PART[part] if part else BY_ROLE.get((role, visibility), NOTHING)
-    if not can and not part and public_read and visibility is Visibility.PUBLIC:
-        can = READ
+        return READ if standing.owns and standing.role else NOTHING
+    if standing.part == Part.BANNED and not above:
+        return NOTHING
+    can = given
+    if standing.nobody:
+        can = given & READ if public_read and standing.visibility == Visibility.PUBLIC else NOTHING
     if standing.kind == Room.Kind.MODS:
         can = WRITE if Right.MODERATE in can else NOTHING
     if standing.archived:
@@ -133,9 +126,9 @@ def changes() -> int:
 
 
 def authorize_many(asks: Iterable[Ask]) -> dict[Ask, Grant]:
-    """What each (user, address) may do, in one query (of 1,000 asks); an ask without an answer has no such room.
+    """What each (user, address) may do; an ask without an answer has no such room.
 
-    Refusal and absence cost the same statement.
+    One statement and one question to the policy for 1,000 asks. Refusal and absence cost the same.
     """
     every = list(dict.fromkeys(asks))
     grants: dict[Ask, Grant] = {}
@@ -146,12 +139,17 @@ def authorize_many(asks: Iterable[Ask]) -> dict[Ask, Grant]:
 
 def _authorize(asks: Sequence[Ask]) -> dict[Ask, Grant]:
     public_read = config().public_read
+    found = list(_look_up(asks))
+    given = policy.ask(list(dict.fromkeys(each.pair for each in found if each.pair is not None)))
     grants = {}
-    for number, room, archived, standing in _look_up(asks):
-        can = rights(standing, public_read=public_read)
+    for each in found:
+        if each.room is None:
+            continue
+        can = NOTHING if each.pair is None else given.get(each.pair, NOTHING)
+        can = bounded(each.standing, can, public_read=public_read)
         if can:
-            user, address = asks[number]
-            grants[user, address] = Grant(user, room, address, can, archived)
+            user, address = each.ask
+            grants[user, address] = Grant(user, each.room, address, can, each.standing.archived)
     return grants
 
 
@@ -180,29 +178,38 @@ def rooms_by_id(rooms: Iterable[UUID]) -> Iterable[Room]:
     return Room.objects.filter(pk__in=list(rooms)).select_related("tenant")
 
 
-def _look_up(asks: Sequence[Ask]) -> Iterable[tuple[int, UUID, bool, Standing]]:
-    """One row for each ask whose room exists. Written by hand: the ORM has no join against a list of pairs."""
+class _Found(NamedTuple):
+    ask: Ask
+    room: UUID | None  # None: it is not there
+    pair: Pair | None  # what the policy is asked; None where it has no say
+    standing: Standing
+
+
+def _look_up(asks: Sequence[Ask]) -> Iterator[_Found]:
+    """What is known of each ask that could name a room. By hand: the ORM has no join against a list of pairs."""
     user_key = get_user_model()._meta.pk
     room_key = Room._meta.pk
+    row = f"(%s, CAST(%s AS {user_key.rel_db_type(connection)}), %s, %s)"
     values, parameters = [], []
     for number, (user, address) in enumerate(asks):
-        tenant, _, slug = address.partition("/")
-        if not address.isascii() or "\0" in address or "~me." in slug:  # ~me has one address, and that is its owner's
+        match = ADDRESS.fullmatch(address)
+        if match is None:
             continue
-        if slug == "~me":
+        tenant, slug = match[1], match[2]
+        if slug == "~me":  # it has one address, and that is its owner's
             slug = f"~me.{user}"
-        values.append(f"(%s, CAST(%s AS {user_key.rel_db_type(connection)}), %s, %s)")
+        values.append(row)
         parameters += [number, None if user is None else user_key.get_db_prep_value(user, connection), tenant, slug]
     if not values:
         return
     sql = f"""
         WITH ask (number, user_id, tenant, slug) AS (VALUES {", ".join(values)})
-        SELECT ask.number, room.id, room.kind, room.visibility, room.read_only, room.archived,
+        SELECT ask.number, room.id, room.parent_id, room.kind, room.visibility, room.read_only, room.archived,
                parent.visibility, parent.archived,
                tenant.active, {_active()}, room.owner_id = person.{_column(user_key)}, membership.role, participant.role
         FROM ask
-        JOIN {_table(Tenant)} tenant ON tenant.slug = ask.tenant
-        JOIN {_table(Room)} room ON room.tenant_id = tenant.id AND room.slug = ask.slug
+        LEFT JOIN {_table(Tenant)} tenant ON tenant.slug = ask.tenant
+        LEFT JOIN {_table(Room)} room ON room.tenant_id = tenant.id AND room.slug = ask.slug
         LEFT JOIN {_table(Room)} parent ON parent.id = room.parent_id
         LEFT JOIN {_table(get_user_model())} person ON person.{_column(user_key)} = ask.user_id
         LEFT JOIN {_table(Membership)} membership
@@ -213,22 +220,35 @@ def _look_up(asks: Sequence[Ask]) -> Iterable[tuple[int, UUID, bool, Standing]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         rows = cursor.fetchall()
-    for row in rows:
-        number, room, kind, visibility, read_only, archived, parent_visibility, parent_archived = row[:8]
-        tenant_active, user_active, owns, role, part = row[8:]
-        user = asks[number][0]
+    for found in rows:
+        number, room, parent, kind, visibility, read_only, archived, parent_visibility, parent_archived = found[:9]
+        tenant_active, user_active, owns, role, part = found[9:]
+        user, address = asks[number]
         standing = Standing(
-            kind=kind,
-            visibility=parent_visibility or visibility,
+            kind=kind or Room.Kind.ROOM,
+            visibility=parent_visibility or visibility or Visibility.PRIVATE,
             read_only=bool(read_only),
             archived=bool(archived or parent_archived),
             tenant_active=bool(tenant_active),
             user_active=user is None or bool(user_active),
+            nobody=user is None,
             owns=bool(owns),
             role=role,
             part=part,
         )
-        yield number, room_key.to_python(room), standing.archived, standing
+        id = room_key.to_python(room)
+        place = id if parent is None else room_key.to_python(parent)
+        yield _Found(asks[number], id, _pair(user, address, place, standing), standing)
+
+
+def _pair(user: Any, address: str, room: UUID | None, standing: Standing) -> Pair | None:
+    """One for a room that is not there, too: it is asked about so that absence costs what refusal costs."""
+    tenant, _, slug = address.removesuffix("~mods").partition("/")
+    if slug.startswith("~"):
+        return None
+    place = Place(room or new_id(), tenant, slug, Visibility(standing.visibility))
+    role = Role(standing.role) if standing.role else None
+    return Pair(user, place, role, Part(standing.part) if standing.part else None)
 
 
 def _table(model: type[models.Model]) -> str:

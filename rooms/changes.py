@@ -1,23 +1,23 @@
 """What the gate rests on has changed: told to every node once it is committed, so that it looks again at once.
 
 The signals of the models see what services, the admin and a host's code do to rows. What they cannot see (a bulk
-update, raw SQL, another service) the nodes' sweep finds.
+update, raw SQL, another service) the nodes' sweep finds; a host tells of its own objects by :func:`access_changed`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from django.contrib.auth import SESSION_KEY, get_user_model
-from django.db import models, transaction
+from django.db import DEFAULT_DB_ALIAS, models, transaction
 from django.db.models.signals import post_delete, post_save
 
-from rooms import access, identity
+from rooms import access, identity, signals
 from rooms.delivery.frames import Entry, Notice
 from rooms.models import Membership, Participant, Room, Tenant
-from rooms.signals import access_changed
 
 NODES = UUID(int=0)  # the address of all nodes, as a room of theirs
 
@@ -53,7 +53,33 @@ class _Tell:
 
     def __call__(self) -> None:
         entry = Entry(None, "access.changed", msgspec.json.encode(self.change))
-        access_changed.send_robust(sender=Change, notices=[Notice(NODES, "", 0, [entry])])
+        signals.access_changed.send_robust(sender=Change, notices=[Notice(NODES, "", 0, [entry])])
+
+
+def access_changed(
+    *,
+    users: Iterable[Any] = (),
+    rooms: Iterable[Room | str] = (),
+    tenants: Iterable[Tenant | str] = (),
+    using: str = DEFAULT_DB_ALIAS,
+) -> None:
+    """Tell every node that a policy of the host's may now say something else, so that it asks again at once.
+
+    Call it in the transaction of the change: it is told after the commit, and not at all when that is undone. Until the
+    gate has been asked, nothing more goes to whom it concerns. What nobody tells of, the nodes find within
+    ``ROOMS["GRANT_TTL"]``.
+
+    :param users: of whom something changed, as rows or primary keys: everything that they follow is looked at.
+    :param rooms: where something changed for everybody, as rows or addresses; its ``~mods`` goes with a room.
+    :param tenants: likewise, for all rooms of a tenant, as rows or slugs.
+    :raises ValueError: nobody and nothing is named.
+    """
+    people = [getattr(user, "pk", user) for user in users]
+    addresses = [room.address if isinstance(room, Room) else room for room in rooms]
+    slugs = [tenant.slug if isinstance(tenant, Tenant) else tenant for tenant in tenants]
+    if not people and not addresses and not slugs:
+        raise ValueError("Name the users, the rooms or the tenants whose access has changed")
+    _tell(using, users=people, rooms=addresses, tenants=slugs)
 
 
 def _tell(using: str, *, users: Any = (), rooms: Any = (), tenants: Any = ()) -> None:

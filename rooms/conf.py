@@ -26,6 +26,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=str
     layer: str = "default"  # alias in CHANNEL_LAYERS
 
     window: Count = 256  # frames out and not acknowledged
+    access: str = "rooms.policy.ByMembership"  # the class that says who may do what in an ordinary room
     max_frame_bytes: Count = 64 * 1024
     max_rooms: Count = 100  # a connection
     max_replay: Count = 1_000  # events that a join replays; more is a reset

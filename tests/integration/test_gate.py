@@ -9,9 +9,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from rooms import access
-from rooms.access import MANAGE, READ, WRITE, authorize, authorize_many
+from rooms.access import authorize, authorize_many
 from rooms.contract import Refused, Right
 from rooms.models import Room
+from rooms.policy import MANAGE, READ, WRITE
 from rooms.services import members, rooms, tenants
 from tests.support.world import World
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from itertools import product
+from uuid import UUID
 
 import pytest
 
-from rooms.access import Standing, rights
+from rooms.access import Standing, bounded
 from rooms.contract import Part, Right, Role, Visibility
+from rooms.policy import Pair, Place, by_membership
 
 R, W, MOD, MAN = Right.READ, Right.WRITE, Right.MODERATE, Right.MANAGE
 NOTHING: set[Right] = set()
@@ -35,11 +37,20 @@ def standing(kind: str = "room", **given: object) -> Standing:
         "archived": False,
         "tenant_active": True,
         "user_active": True,
+        "nobody": False,
         "owns": False,
         "role": None,
         "part": None,
     }
     return Standing(kind=kind, **{**usual, **given})  # type: ignore[arg-type]
+
+
+def rights(stands: Standing, *, public_read: bool) -> set[Right]:
+    """What the site's own policy gives, within the bounds."""
+    room = Place(UUID(int=1), "acme", "general", Visibility(stands.visibility))
+    role, part = stands.role and Role(stands.role), stands.part and Part(stands.part)
+    given = by_membership(Pair(1, room, role or None, part or None), public_read=public_read)
+    return set(bounded(stands, given, public_read=public_read))
 
 
 def everybody() -> list[tuple[Role | None, Part | None, Visibility, bool, bool, bool]]:

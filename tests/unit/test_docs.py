@@ -7,7 +7,7 @@ from typing import Any
 import prometheus_client
 import pytest
 
-from rooms import access, contract, metrics
+from rooms import contract, metrics, policy
 from rooms.conf import Config
 from rooms.contract import BY_CODE, COMMANDS, ERRORS, EVENTS, Part, Role, Visibility
 from rooms.services import messages  # noqa: F401 its commands register themselves
@@ -73,6 +73,12 @@ def test_every_setting_has_its_row_and_default() -> None:
     assert documented == expected
 
 
+def test_every_check_has_its_row() -> None:
+    given = re.findall(r'id="(rooms\.[EW]\d+)"', (DOCS.parent / "rooms" / "checks.py").read_text())
+    assert len(given) == len(set(given))
+    assert [row[0].strip("`") for row in rows("settings.md", "check")] == sorted(given)
+
+
 def test_every_metric_has_its_row_and_labels() -> None:
     documented = {
         row[0].strip("`"): [label for label in row[1].split(", ") if label] for row in rows("metrics.md", "metric")
@@ -91,13 +97,13 @@ def test_the_table_of_roles_is_what_the_gate_does(column: Visibility) -> None:
     for row in rows("access.md", "role in the tenant"):
         roles: list[Role | None] = [Role(name) for name in row[0].split(", ") if name in list(Role)] or [None]
         for role in roles:
-            can = " ".join(right.value for right in contract.Right if right in access.BY_ROLE.get((role, column), ()))
+            can = " ".join(right.value for right in contract.Right if right in policy.BY_ROLE.get((role, column), ()))
             assert row[place].split(",")[0] == (can or "no such room"), (role, column)
 
 
 def test_the_table_of_parts_is_what_the_gate_does() -> None:
     documented = {row[0]: row[1] for row in rows("access.md", "part")}
     assert documented == {
-        part.value: " ".join(right.value for right in contract.Right if right in access.BY_PART[part]) or "no such room"
+        part.value: " ".join(right.value for right in contract.Right if right in policy.BY_PART[part]) or "no such room"
         for part in Part
     }
