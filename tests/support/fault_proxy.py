@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 PATHS = {"/live/ws": "websocket", "/live/stream": "sse", "/live/poll": "poll", "/live/commands": "commands"}
+
+
+class Passage:
+    """One connection through the proxy. ``clear``: what comes is passed on."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.clear = asyncio.Event()
+        self.clear.set()
 
 
 @dataclass
@@ -16,15 +25,15 @@ class FaultProxy:
     """``faults`` has, by transport, what happens to it: ``refuse`` (403), ``reset``, ``stall`` (no answer), ``swallow``
     (what comes after the answer's head stays here), ``lose`` (a command is done, and its answer lost).
 
-    A change is for what is opened after it; :meth:`cut` ends what is open. Each HTTP request has a connection of its
-    own, so that each is looked at.
+    A change is for what is opened after it; :meth:`cut` ends what is open, :meth:`hold` keeps it open and passes
+    nothing on. Each HTTP request has a connection of its own, so that each is looked at.
     """
 
     upstream: int
     port: int = 0
     faults: dict[str, str] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)  # transports, as they were asked for
-    _open: dict[asyncio.StreamWriter, str] = field(default_factory=dict)
+    _open: dict[asyncio.StreamWriter, Passage] = field(default_factory=dict)
     _serving: set[asyncio.Task[None]] = field(default_factory=set)
     _server: asyncio.Server = field(init=False)
     _loop: asyncio.AbstractEventLoop = field(init=False)
@@ -49,14 +58,29 @@ class FaultProxy:
         self._server.close()
         await asyncio.sleep(0)  # what was cut off is closed in the next turn
 
+    def carrying(self) -> set[str]:
+        """The transports that have something open."""
+        return {passage.name for passage in list(self._open.values())}
+
     def cut(self, name: str) -> None:
         """Reset the open connections of a transport."""
-        asyncio.run_coroutine_threadsafe(self._cut(name), self._loop).result(5)
+        self._each(name, lambda writer, passage: writer.transport.abort())
 
-    async def _cut(self, name: str) -> None:
-        for writer, transport in list(self._open.items()):
-            if transport == name:
-                writer.transport.abort()
+    def hold(self, name: str) -> None:
+        """The open connections of a transport stay open, and nothing passes, not even that the site ends one."""
+        self._each(name, lambda writer, passage: passage.clear.clear())
+
+    def let_go(self, name: str) -> None:
+        """What was held passes on."""
+        self._each(name, lambda writer, passage: passage.clear.set())
+
+    def _each(self, name: str, do: Callable[[asyncio.StreamWriter, Passage], None]) -> None:
+        async def each() -> None:
+            for writer, passage in list(self._open.items()):
+                if passage.name == name:
+                    do(writer, passage)
+
+        asyncio.run_coroutine_threadsafe(each(), self._loop).result(5)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up: asyncio.StreamWriter | None = None
@@ -69,7 +93,7 @@ class FaultProxy:
                 head = await reader.readuntil(b"\r\n\r\n")
                 path = head.split(b" ", 2)[1].partition(b"?")[0].decode()
                 name = PATHS.get(path, "pages")
-                self._open[writer] = name
+                passage = self._open[writer] = Passage(name)
                 fault = self.faults.get(name, "")
                 self.seen.append(name)
                 if fault == "refuse":
@@ -84,7 +108,7 @@ class FaultProxy:
                     return
                 back, up = await asyncio.open_connection("127.0.0.1", self.upstream)
                 up.write(head if name == "websocket" else _alone(head))
-                await self._relay(reader, writer, back, up, fault)
+                await self._relay(reader, writer, back, up, fault, passage.clear)
         finally:
             self._open.pop(writer, None)
             for each in (writer, up):
@@ -98,17 +122,19 @@ class FaultProxy:
         back: asyncio.StreamReader,
         up: asyncio.StreamWriter,
         fault: str,
+        clear: asyncio.Event,
     ) -> None:
         async def answer() -> None:
             head = await back.readuntil(b"\r\n\r\n")
             if fault != "lose":
                 writer.write(head)
                 await writer.drain()
-            await _copy(back, None if fault in ("swallow", "lose") else writer)
+            await _copy(back, None if fault in ("swallow", "lose") else writer, clear)
+            await clear.wait()
             if fault == "lose":
                 writer.transport.abort()
 
-        ways = [asyncio.ensure_future(_copy(reader, up)), asyncio.ensure_future(answer())]
+        ways = [asyncio.ensure_future(_copy(reader, up, clear)), asyncio.ensure_future(answer())]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -131,8 +157,9 @@ def _alone(head: bytes) -> bytes:
     return b"\r\n".join([*lines[:-2], b"Connection: close", b"", b""])
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter | None) -> None:
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter | None, clear: asyncio.Event) -> None:
     while data := await reader.read(65536):
+        await clear.wait()
         if writer is not None:
             writer.write(data)
             await writer.drain()
