@@ -27,7 +27,10 @@ class Reaction:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One message and what stands with it: the message that it answers, what people think of it."""
+    """One message and what stands with it: the message that it answers, what people think of it.
+
+    A deleted one keeps its place: who was here when it went sees that it was, and so does who comes later.
+    """
 
     seq: int
     message: contract.Message
@@ -78,7 +81,7 @@ def room_page(user: Any, address: str, *, before: int | None = None) -> RoomPage
     if row.kind not in (Room.Kind.ROOM, Room.Kind.MODS):
         return None
     cursor = log.position(row)  # before the rows
-    messages = Message.objects.filter(room=row, deleted=False, **({} if before is None else {"seq__lt": before}))
+    messages = Message.objects.filter(room=row, **({} if before is None else {"seq__lt": before}))
     newest = list(messages.select_related("author", "reply_to__author").order_by("-seq")[: HISTORY + 1])
     return RoomPage(
         room=row,

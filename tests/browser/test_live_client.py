@@ -133,6 +133,18 @@ def test_it_is_connected_when_the_server_has_spoken_and_not_before(server: Serve
     expect(server.person.status).to_have_text("Connected")
 
 
+def test_what_was_deleted_while_one_was_away_has_its_place(server: Server) -> None:
+    server.join()
+    gone = server.message(1, "")
+    del gone[1]["message"]["text"]
+    gone[1]["message"].update(deleted=True, version=2)
+    server.say(gone, server.message(2, "after it"))
+    server.person.sees("after it")
+    expect(server.person.messages.first.get_by_text("This message was deleted.")).to_be_visible()
+    expect(server.person.messages).to_have_count(2)
+    expect(server.person.page.locator("[data-announcer]")).to_have_text("Somebody: after it")
+
+
 def test_what_comes_twice_is_told_once(server: Server) -> None:
     server.join()
     one, two = server.message(1, "one"), server.message(2, "two")

@@ -84,6 +84,9 @@ def test_what_one_does_to_a_message_the_other_sees(visit: Visit, room: str) -> N
     for person in (alice, bob):
         person.sees("shall we meet at one?")
         expect(person.messages.get_by_text("This message was deleted.").last).to_be_visible()
+        person.page.reload()
+        person.sees("shall we meet at one?")
+        expect(person.messages.get_by_text("This message was deleted.").last).to_be_visible()
 
 
 def test_one_changes_ones_own_and_moderators_delete_all(visit: Visit, room: str) -> None:

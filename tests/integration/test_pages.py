@@ -211,12 +211,19 @@ def test_names_are_text(world: World) -> None:
         assert page(world, "bob", path).tags.count("script") == 1
 
 
-def test_the_page_has_the_newest_messages_in_order_and_not_the_deleted_ones(world: World) -> None:
+def test_the_page_has_the_newest_messages_in_order_and_the_places_of_the_deleted_ones(world: World) -> None:
     messages = [world.say("alice", f"message {number}") for number in range(pages.HISTORY + 5)]
     world.alice.delete(f"tenants/acme/rooms/general/messages/{messages[-1]['id']}/")
     world.alice.patch(f"tenants/acme/rooms/general/messages/{messages[-2]['id']}/", {"text": "edited"})
-    shown = page(world, "bob", "/t/acme/general/").texts
-    assert shown == [f"message {number}" for number in range(4, pages.HISTORY + 3)] + ["edited"]
+    shown = page(world, "bob", "/t/acme/general/")
+    assert shown.texts == [f"message {number}" for number in range(5, pages.HISTORY + 3)] + ["edited"]
+    (item,) = re.findall(rf'<li class="message deleted" id="m-{messages[-1]["id"]}".*?</li>', shown.html, re.DOTALL)
+    assert re.search(r'data-part="text" dir="auto" hidden></p>', item)
+    assert re.search(r'data-part="deleted">This message was deleted\.', item)
+    assert all(re.search(rf'data-part="{part}"[^>]* hidden>', item) for part in ("edited", "quote", "reactions"))
+    (address,) = re.findall(r'data-older><a href="([^"]+)"', shown.html)
+    older = page(world, "bob", address)
+    assert re.findall(r'data-part="text" dir="auto">(.*?)</p>', older.html) == [f"message {n}" for n in range(5)]
 
 
 def test_the_cursor_was_taken_before_the_rows_were_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,15 +49,16 @@ export class MessageList {
 
   /** @param {Message} message that was said @param {number} seq its place @returns {HTMLElement | null} if it is new here */
   add(message, seq) {
-    if (message.deleted) return this.bury(message);
     const known = this.#items.get(message.id);
+    if (known && message.deleted) return this.bury(message);
     if (known && Number(known.dataset.version ?? 0) > message.version) return null; // the page was made after it
     const item = known ?? this.drafts.claim(message) ?? newItem(this.template);
     fill(item, message, this.me);
     showQuote(item, this.get(item.dataset.replyTo));
     this.place(item, message.id, seq);
+    if (message.deleted) this.bury(message);
     while (this.end.here && this.#items.size > MOST) this.#drop(/** @type {HTMLElement} */ (this.#list.firstElementChild));
-    return known ? null : item;
+    return known || message.deleted ? null : item;
   }
 
   /** @param {Message} message */
@@ -69,7 +70,7 @@ export class MessageList {
     this.end.changed();
   }
 
-  /** What was said is gone; who was here sees that it was. @param {{ id: string, version: number }} message @returns {null} */
+  /** What was said is gone; its place stays. @param {{ id: string, version: number }} message @returns {null} */
   bury({ id, version }) {
     const item = this.#items.get(id);
     if (item) {

@@ -66,7 +66,7 @@ export class Unread {
 
   /** @param {HTMLElement} item */
   #isNew(item) {
-    return Number(item.dataset.seq) > this.#read && !item.classList.contains("own");
+    return Number(item.dataset.seq) > this.#read && !item.matches(".own, .deleted");
   }
 
   /** @param {HTMLElement | undefined} item the first that is new, under the line */
