@@ -156,9 +156,8 @@ class Talker:
 
     def retry(self) -> None:
         """As somebody does who sees that a message was not sent."""
-        for button in self.person.page.locator("li.failed [data-part=retry]").all():
-            button.click()
-            self.again += 1
+        buttons: int = self.person.page.locator("li.failed [data-part=retry]").evaluate_all(PRESS)
+        self.again += buttons
 
     def shown(self) -> list[str]:
         texts: list[str] = self.person.page.evaluate(TEXTS)
@@ -170,6 +169,7 @@ class Talker:
 
 # The countdown changes by itself; what it counts down to does not.
 STATUS = "line => line.innerText.trim().replaceAll(/\\d+ s/g, 'n s').replaceAll('\\n', ' ')"
+PRESS = "buttons => (buttons.forEach((button) => button.click()), buttons.length)"
 TEXTS = "() => [...document.querySelectorAll('[data-messages] [data-part=text]')].map((text) => text.textContent)"
 
 
