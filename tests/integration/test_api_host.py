@@ -71,9 +71,8 @@ def test_what_the_host_refuses_is_not_told(kitchen):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_event_that_cannot_be_told_undoes_the_change(make_world, announced):
+def test_an_event_that_cannot_be_told_undoes_the_change(world, announced):
     """The room is not there, so the order is not either; and nobody hears of it."""
-    world = make_world()
     announced.clear()
     with pytest.raises(models.Room.DoesNotExist):
         world.bob.post("/host/orders/", {"tenant": world.acme.pk, "dish": "soup", "room": "nowhere"})
@@ -82,8 +81,7 @@ def test_an_event_that_cannot_be_told_undoes_the_change(make_world, announced):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_change_that_fails_is_told_to_nobody(make_world, announced, monkeypatch):
-    world = make_world()
+def test_a_change_that_fails_is_told_to_nobody(world, announced, monkeypatch):
     services.rooms.create(world.acme, "orders", name="Orders")
     made = order(world)
     announced.clear()
@@ -154,8 +152,7 @@ def test_publish_refuses_what_was_not_declared_so(kitchen, name, data):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_publish_is_part_of_the_callers_transaction(make_world, announced):
-    world = make_world()
+def test_publish_is_part_of_the_callers_transaction(world, announced):
     head = world.room("acme/general").log.head
     announced.clear()
     with transaction.atomic():
@@ -171,8 +168,7 @@ def test_publish_is_part_of_the_callers_transaction(make_world, announced):
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_apublish_is_publish_for_async_code(make_world, announced):
-    world = await database_sync_to_async(make_world)()
+async def test_apublish_is_publish_for_async_code(world, announced):
     announced.clear()
     bob = world.users["bob"]
     seq = await rooms.apublish("acme/general", "room.announcement", {"text": "hello"}, by=bob)

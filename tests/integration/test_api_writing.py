@@ -239,8 +239,7 @@ def test_a_list_and_the_events_after_its_cursor_are_the_list_as_it_is_then(world
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_write_that_fails_changes_nothing_and_announces_nothing(make_world, announced, monkeypatch):
-    world = make_world()
+def test_a_write_that_fails_changes_nothing_and_announces_nothing(world, announced, monkeypatch):
     announced.clear()
     before = {room.address: room.log.head for room in models.Room.objects.select_related("tenant", "log")}
 
@@ -266,8 +265,7 @@ def test_a_write_that_fails_changes_nothing_and_announces_nothing(make_world, an
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_write_is_announced_once_with_the_bytes_that_the_log_has(make_world, announced):
-    world = make_world()
+def test_a_write_is_announced_once_with_the_bytes_that_the_log_has(world, announced):
     announced.clear()
     world.say("bob", "hello")
     (notice,) = announced

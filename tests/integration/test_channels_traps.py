@@ -8,7 +8,7 @@ import inspect
 import logging
 import pkgutil
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import channels.consumer
@@ -37,9 +37,9 @@ GENERAL = "acme/general"
 
 
 @pytest.fixture
-def world(make_world: Callable[[], World], settings: Any) -> World:
+def world(world: World, settings: Any) -> World:
     settings.ALLOWED_HOSTS = ["localhost"]
-    return make_world()
+    return world
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -28,11 +28,6 @@ GENERAL = "acme/general"
 
 class Text(msgspec.Struct, forbid_unknown_fields=True):
     text: str = ""
-
-
-@pytest.fixture
-def world(make_world: Callable[[], World]) -> World:
-    return make_world()
 
 
 @pytest.fixture(autouse=True)

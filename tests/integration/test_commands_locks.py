@@ -26,9 +26,8 @@ UNAVAILABLE = ("unavailable", True)
 
 
 @pytest.fixture
-def world(make_world: Callable[[], World], settings: Any, caplog: pytest.LogCaptureFixture) -> World:
+def world(world: World, settings: Any, caplog: pytest.LogCaptureFixture) -> World:
     caplog.set_level(logging.CRITICAL, "rooms.commands")
-    world = make_world()
     settings.ROOMS = {"LOCK_TIMEOUT": 0.2}
     return world
 

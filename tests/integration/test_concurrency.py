@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -22,11 +21,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 GENERAL = "acme/general"
 TASKS = 200
-
-
-@pytest.fixture
-def world(make_world: Callable[[], World]) -> World:
-    return make_world()
 
 
 def send(world: World, text: str, id: str | None = None) -> int:

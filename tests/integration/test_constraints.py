@@ -20,11 +20,6 @@ def refuses(write: Callable[[], Any]) -> None:
         write()
 
 
-@pytest.fixture
-def room(world: World) -> Room:
-    return world.room("acme/general")
-
-
 def test_two_events_with_one_seq(room: Room) -> None:
     log.append(room, "room.announcement", {"text": "x"})
     event = Event.objects.filter(log=room.pk).last()

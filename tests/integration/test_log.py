@@ -2,58 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
-import msgspec
 import pytest
 from django.db import transaction
 
-from rooms import contract, log
-from rooms.contract import EVENTS, Cursor
+from rooms import log
+from rooms.contract import Cursor
 from rooms.delivery.frames import Notice
 from rooms.models import Room, RoomLog
-from tests.support.world import World
+from tests.support.logs import Total, entries, say, vote
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-class Total(msgspec.Struct):
-    poll: str
-    votes: int
-
-
-@pytest.fixture(autouse=True)
-def test_total() -> Iterator[None]:
-    contract.event("test.total", policy="latest", key=lambda data: data.poll)(Total)
-    yield
-    del EVENTS["test.total"]
-
-
-@pytest.fixture
-def room(make_world: Callable[[], World]) -> Room:
-    return make_world().room("acme/general")
-
-
-@pytest.fixture
-def start(room: Room) -> int:
-    return log.position(room).seq
-
-
-def say(room: Room, text: str = "hello") -> int | None:
-    return log.append(room, "room.announcement", {"text": text})
-
-
-def vote(room: Room, poll: str, votes: int | None) -> int | None:
-    return log.append(room, "test.total", None if votes is None else {"poll": poll, "votes": votes}, key=poll)
-
-
-def entries(room: Room, after: int) -> list[tuple[int | None, Any]]:
-    """(seq, text or votes) of what the log holds."""
-    reading = log.read(room.pk, after, 1_000)
-    assert reading is not None
-    found = [(entry.seq, msgspec.json.decode(entry.vector)[1]) for entry in reading.entries]
-    return [(seq, data and data.get("text", data.get("votes"))) for seq, data in found]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("test_total")]
 
 
 # --- one sequence

@@ -6,13 +6,12 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 import pytest
-import pytest_asyncio
 
 from rooms import commands, log
 from rooms.conf import Config
@@ -30,30 +29,6 @@ from tests.support.world import World
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio]
 
 GENERAL = "acme/general"
-QUIET = Config(heal_interval=3_600, grant_ttl=3_600)  # nothing happens but what a test does
-
-
-@pytest.fixture
-def world(make_world: Callable[[], World]) -> World:
-    return make_world()
-
-
-@pytest.fixture
-def room(world: World) -> Room:
-    return world.room(GENERAL)
-
-
-@pytest_asyncio.fixture
-async def hub() -> AsyncIterator[Hub]:
-    hub = running._hub = Hub(QUIET)
-    hub.start()
-    yield hub
-    await running.stop()
-
-
-@pytest_asyncio.fixture
-async def bob(hub: Hub, world: World) -> Listener:
-    return Listener(hub, world.users["bob"].pk)
 
 
 async def say(hub: Hub, room: Room, *texts: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -26,32 +26,12 @@ from tests.support.world import World
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio]
 
 GENERAL = "acme/general"
-QUIET = Config(heal_interval=3_600, grant_ttl=3_600)  # no sweep but a test's own
-
-
-@pytest.fixture
-def world(make_world: Callable[[], World]) -> World:
-    return make_world()
-
-
-@pytest.fixture
-def room(world: World) -> Room:
-    return world.room(GENERAL)
 
 
 @pytest_asyncio.fixture
-async def hub() -> AsyncIterator[Hub]:
-    hub = running._hub = Hub(QUIET)
-    hub.start()
-    yield hub
-    await running.stop()
-
-
-@pytest_asyncio.fixture
-async def bob(hub: Hub, world: World) -> Listener:
-    listener = Listener(hub, world.users["bob"].pk)
-    await listener.join(GENERAL)
-    return listener
+async def bob(bob: Listener) -> Listener:
+    await bob.join(GENERAL)
+    return bob
 
 
 @pytest_asyncio.fixture

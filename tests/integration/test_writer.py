@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Any
 
@@ -28,8 +28,7 @@ THREADS = 2
 
 
 @pytest.fixture
-def world(make_world: Callable[[], World], settings: Any) -> World:
-    world = make_world()
+def world(world: World, settings: Any) -> World:
     settings.ROOMS = {"LOCK_TIMEOUT": 30}  # longer than any of this takes: who waits, waits
     return world
 
