@@ -153,6 +153,13 @@ def _authorize(asks: Sequence[Ask]) -> dict[Ask, Grant]:
     return grants
 
 
+def pairs(asks: Iterable[Ask]) -> dict[Ask, Pair]:
+    """What the policy is asked about these, in their order; without those where it has no say."""
+    every = list(dict.fromkeys(asks))
+    found = {each.ask: each.pair for each in _look_up(every)}
+    return {ask: pair for ask in every if (pair := found.get(ask)) is not None}
+
+
 def authorize(user: Any, address: str) -> Grant:
     """:raises Refused: ``not_found``, for a room that is not there or that this user may not know of."""
     grant = authorize_many([(user, address)]).get((user, address))

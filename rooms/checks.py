@@ -20,6 +20,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.utils.module_loading import import_string
 
+from rooms import policy
 from rooms.conf import Config, config
 
 DATABASES = ("sqlite", "postgresql")
@@ -181,6 +182,16 @@ def proxies_are_listed(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 # --- what had better be
+
+
+@register(Tags.security)
+def policy_is_there(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """rooms.E009: ``ACCESS`` names no class that can be asked."""
+    try:
+        policy.named(_config().access)
+    except ImproperlyConfigured as error:
+        return [Error(str(error), hint="docs/access.md says what a policy is.", id="rooms.E009")]
+    return []
 
 
 @register

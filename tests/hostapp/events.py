@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 import rooms
+from tests.hostapp.models import Course
 
 if TYPE_CHECKING:
     from tests.hostapp.models import Order
@@ -29,3 +30,17 @@ class OrderDeleted(msgspec.Struct, frozen=True):
     @classmethod
     def from_row(cls, row: Order) -> OrderDeleted:
         return cls(str(row.pk))
+
+
+class Dismiss(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    user: str
+
+
+@rooms.command("course.dismiss", Dismiss, right=rooms.Right.MODERATE)
+def dismiss(call: rooms.Call, data: Dismiss) -> None:
+    """A teacher sends a person out of the course of this room."""
+    course = Course.objects.filter(room=call.room).first()
+    enrolment = course and course.enrolments.filter(user=data.user).select_related("user").first()
+    if not course or not enrolment:
+        raise rooms.Refused("not_found", "There is no such person.")
+    course.dismiss(enrolment.user)

@@ -2,11 +2,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.auth import get_user_model
+from django.shortcuts import get_object_or_404
+from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.serializers import ModelSerializer
+from rest_framework.views import APIView
 from rest_framework.viewsets import ModelViewSet
 
+from rooms import access
 from rooms.api.mixins import PublishesChanges
-from tests.hostapp.models import Order
+from rooms.contract import Right
+from tests.hostapp.models import Course, Order
 
 
 class OrderSerializer(ModelSerializer[Order]):
@@ -24,3 +31,23 @@ class OrderViewSet(PublishesChanges, ModelViewSet[Order]):
 
     def get_room(self, instance: Order) -> str:
         return f"{instance.tenant.slug}/{instance.room}"
+
+
+class Pupil(APIView):
+    """PUT enrols a person in a course, DELETE dismisses them. For who manages the course's room."""
+
+    def put(self, request: Request, course: int, user: int) -> Response:
+        self._course(course).enrol(self._person(user), teaches=bool(request.data.get("teaches")))
+        return Response(status=204)
+
+    def delete(self, request: Request, course: int, user: int) -> Response:
+        self._course(course).dismiss(self._person(user))
+        return Response(status=204)
+
+    def _course(self, number: int) -> Course:
+        course = get_object_or_404(Course.objects.select_related("room__tenant"), pk=number)
+        access.authorize(self.request.user.pk, course.room.address).require(Right.MANAGE)
+        return course
+
+    def _person(self, number: int) -> Any:
+        return get_object_or_404(get_user_model(), pk=number)

@@ -56,6 +56,8 @@ def test_a_real_site_is_left_in_peace(monkeypatch: pytest.MonkeyPatch) -> None:
         ("rooms.E003", {"ROOMS": {"LAYER": "other"}}),
         ("rooms.E003", {"CHANNEL_LAYERS": {}}),
         ("rooms.E005", {"MIDDLEWARE": []}),
+        ("rooms.E009", {"ROOMS": {"ACCESS": "no.such.Policy"}}),
+        ("rooms.E009", {"ROOMS": {"ACCESS": "collections.OrderedDict"}}),
         ("rooms.E006", {"USE_TZ": False}),
         (
             "rooms.E008",
