@@ -7,20 +7,23 @@ from ipaddress import ip_address
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.crypto import constant_time_compare
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from rooms.conf import config
 
-FORWARDED = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
+FORWARDED = ("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded", "X-Real-IP", "Via")
 
 
 @require_safe
+@never_cache
 def healthz(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"status": "ok"})
 
 
 @require_safe
+@never_cache
 def readyz(request: HttpRequest) -> HttpResponse:
     """503 without the database; the channel layer is not asked, since rooms stay live without it."""
     try:
@@ -32,6 +35,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
+@never_cache
 def metrics(request: HttpRequest) -> HttpResponse:
     """For loopback without forwarding headers, for listed addresses, or with the token as a bearer; else 404."""
     if not _may_read_metrics(request):

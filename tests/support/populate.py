@@ -20,7 +20,7 @@ from rooms.models import Tenant
 
 def main(rooms: int) -> None:
     """The demo's people, and so many rooms of acme, made by alice. Prints who has which id and session."""
-    call_command("seed_demo", stdout=io.StringIO())
+    call_command("seed_demo", force=True, stdout=io.StringIO())
     acme, alice = Tenant.objects.get(slug="acme"), get_user_model().objects.get(username="alice")
     with transaction.atomic():
         for number in range(rooms):
