@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -156,6 +156,8 @@ class Sites:
         settings: str = "tests.settings",
         env: Mapping[str, str] | None = None,
         rooms: Mapping[str, Any] | None = None,
+        limits: str = "off",
+        arguments: Sequence[str] = (),
     ) -> Iterator[Site]:
         """A site with an empty, migrated database, until the block ends.
 
@@ -165,6 +167,8 @@ class Sites:
         :param settings: the site with the tests' host app; or ``realtime_project.settings``.
         :param env: environment variables beside those of the tests.
         :param rooms: what ``ROOMS`` says in ``tests.settings``.
+        :param arguments: more for the server's command line.
+        :param limits: ``ROOMS_LIMITS``: a few people from one address do in a test what many do elsewhere.
         """
         layer = layer or ("valkey" if nodes > 1 or self._backend.postgres else "memory")
         assert layer == "valkey" or nodes == 1, "the in-memory layer reaches one process only"
@@ -172,7 +176,7 @@ class Sites:
         folder.mkdir()
         with ExitStack() as stack:
             database_url = stack.enter_context(self._database(folder))
-            environment = _environment(settings, database_url)
+            environment = {**_environment(settings, database_url), "ROOMS_LIMITS": limits}
             site = Site(environment, database_url, None)
             if layer == "valkey":
                 site.valkey = stack.enter_context(valkey())
@@ -182,7 +186,8 @@ class Sites:
                 environment["TEST_ROOMS"] = json.dumps(rooms)
             for number in range(nodes):
                 port = free_port()
-                node = Node(_command(server, port, workers), port, environment, folder / f"node-{number}.log")
+                command = [*_command(server, port, workers), *arguments]
+                node = Node(command, port, environment, folder / f"node-{number}.log")
                 site.nodes.append(node)
                 stack.callback(_stop, node)
                 node.start()
@@ -217,6 +222,7 @@ class Sites:
 def _environment(settings: str, database_url: str) -> dict[str, str]:
     env = {**os.environ, "DJANGO_SETTINGS_MODULE": settings, "DATABASE_URL": database_url, "PYTHONUNBUFFERED": "1"}
     env.pop("REDIS_URL", None)
+    env.pop("ROOMS_LIMITS", None)
     return env
 
 
