@@ -1,4 +1,4 @@
-"""Commands: remembered? → grant → effect → answer. The same for a socket, a POST and a REST write.
+"""Commands: remembered? → limits → grant → effect → answer. The same for a socket, a POST and a REST write.
 
 *Effects once.* An effect's id is claimed by inserting its :class:`CommandResult` in the effect's own transaction,
 before the room locks: whoever sends the same id at the same time waits there and gets the first answer. Many commands
@@ -32,10 +32,15 @@ DEADLOCK, SERIALIZATION, LOCK_TIMEOUT = "40P01", "40001", "55P03"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Command:
-    """A request and who makes it: the user's primary key, or None for nobody."""
+    """A request and who makes it: the user's primary key, or None for nobody.
+
+    :param over: for somebody who is over a limit: the answer that was given before is given again, and this is what a
+        new command gets.
+    """
 
     user: Any
     request: Request
+    over: Refused | None = None
 
 
 class Postponed:
@@ -161,6 +166,7 @@ def _claim(commands: Sequence[Command], batch: log.Batch, outcomes: dict[Command
     """Claim the ids, in order of (id, user) so that transactions do not deadlock; answer what was answered before."""
     claims = _Claims({}, {})
     firsts: dict[tuple[str, Any], Command] = {}
+    recalled: list[Command] = []
     for command in commands:
         if not command.request.type.remembered:
             continue
@@ -168,7 +174,11 @@ def _claim(commands: Sequence[Command], batch: log.Batch, outcomes: dict[Command
             outcomes[command] = Refused("unauthenticated", "Log in to do this.")
             continue
         assert command.request.id is not None
-        first = firsts.setdefault((command.request.id, command.user), command)
+        key = (command.request.id, command.user)
+        if command.over is not None and key not in firsts:
+            recalled.append(command)
+            continue
+        first = firsts.setdefault(key, command)
         if first is command:
             claims.rows[command] = CommandResult(
                 command_id=command.request.id,
@@ -181,18 +191,29 @@ def _claim(commands: Sequence[Command], batch: log.Batch, outcomes: dict[Command
             claims.repeats[command] = first
         else:
             outcomes[command] = _reused()
-    if not claims.rows:
+    if not (claims.rows or recalled):
         return claims
     rows = sorted(claims.rows.values(), key=lambda row: (row.command_id, str(row.user_id)))
     CommandResult.objects.bulk_create(rows, ignore_conflicts=True)
-    there = CommandResult.objects.filter(command_id__in=[row.command_id for row in rows])
-    by_id = {(row.command_id, row.user_id): row for row in there}
+    ids = [row.command_id for row in rows] + [str(command.request.id) for command in recalled]
+    by_id = {(row.command_id, row.user_id): row for row in CommandResult.objects.filter(command_id__in=ids)}
     for command, row in list(claims.rows.items()):
         held = by_id[row.command_id, row.user_id]
         if held.pk != row.pk:
             del claims.rows[command]
-            outcomes[command] = Repeated(held.answer.encode()) if held.fingerprint == row.fingerprint else _reused()
+            outcomes[command] = _again(held, command)
+    for command in recalled:
+        found = by_id.get((str(command.request.id), command.user))
+        assert command.over is not None
+        outcomes[command] = command.over if found is None else _again(found, command)
     return claims
+
+
+def _again(held: CommandResult, command: Command) -> Outcome:
+    """What was answered the first time."""
+    if held.fingerprint != _fingerprint(command.request):
+        return _reused()
+    return Repeated(held.answer.encode())
 
 
 def _settle(rows: dict[Command, CommandResult], outcomes: dict[Command, Outcome]) -> None:

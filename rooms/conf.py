@@ -5,6 +5,7 @@ Sizes are bytes, periods are seconds unless the name says otherwise.
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from ipaddress import ip_network
 from typing import Annotated, Any
@@ -15,6 +16,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from msgspec import Meta
 
+from rooms import limits
+
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 
@@ -23,10 +26,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=str
     """What a site may say in ``ROOMS = {"WINDOW": 128, ...}``."""
 
     public_read: bool = False  # people outside the tenant, anonymous ones too, may read public rooms
+    access: str = "rooms.policy.ByMembership"  # the class that says who may do what in an ordinary room
     layer: str = "default"  # alias in CHANNEL_LAYERS
 
     window: Count = 256  # frames out and not acknowledged
-    access: str = "rooms.policy.ByMembership"  # the class that says who may do what in an ordinary room
     max_frame_bytes: Count = 64 * 1024
     max_rooms: Count = 100  # a connection
     max_replay: Count = 1_000  # events that a join replays; more is a reset
@@ -60,7 +63,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=str
     log_days: Count = 30
     log_events: Count = 100_000  # kept a room
     roster_limit: Count = 200  # people; above it read marks go to their owner only
-    trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1")  # whose X-Forwarded-For is believed
+    limits: dict[str, Any] = {}  # see rooms.limits
+    trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1")  # whose X-Forwarded-For and -Proto are believed
     metrics_addresses: tuple[str, ...] = ()  # that may read /metrics besides loopback
     metrics_token: str = ""
 
@@ -75,12 +79,27 @@ def config() -> Config:
             ip_network(network)
     except ValueError as error:
         raise ImproperlyConfigured(f"settings.ROOMS: {error}") from error
+    _read_limits(read)
     return read
+
+
+@lru_cache(maxsize=1)
+def site_limits() -> limits.Amounts:
+    """:raises ImproperlyConfigured: with the name of the limit that is wrong."""
+    return _read_limits(config())
+
+
+def _read_limits(read: Config) -> limits.Amounts:
+    try:
+        return limits.site(read.limits, os.environ.get("ROOMS_LIMITS", ""))
+    except ValueError as error:
+        raise ImproperlyConfigured(str(error)) from None
 
 
 def _forget(*, setting: str, **kwargs: Any) -> None:
     if setting == "ROOMS":
         config.cache_clear()
+        site_limits.cache_clear()
 
 
 setting_changed.connect(_forget)

@@ -17,16 +17,32 @@ from urllib.parse import parse_qs
 from channels.consumer import AsyncConsumer
 
 from rooms import edge, identity, metrics
+from rooms.addresses import client_address, home
 from rooms.commands import Command, Outcome
-from rooms.contract import FORBIDDEN, PROTOCOL_ERROR, REPLACED, UNAUTHENTICATED, Close, Refused, replaced
+from rooms.contract import (
+    FORBIDDEN,
+    PROTOCOL_ERROR,
+    REPLACED,
+    TOO_MUCH,
+    UNAUTHENTICATED,
+    Close,
+    Refused,
+    Request,
+    replaced,
+    too_much,
+)
 from rooms.delivery.frames import FORMATS, JSON, Format, frame
 from rooms.delivery.session import Credit, Join, Leave, Perform, Renew, Say, Session, Shut, bye, error, ok
 from rooms.identity import Identity
 from rooms.node import running
-from rooms.node.admission import admit, hello, terms_of
+from rooms.node.admission import admit, hello, sit, terms_of
 from rooms.node.connection import StreamingConnection
+from rooms.node.pressure import Pressure
+from rooms.node.seats import Seat
 from rooms.node.writer import told
 
+TOO_MANY = 429
+ABUSE = Close(TOO_MUCH.code, "too much for too long", retry_after_ms=30_000)
 TICKET = "ticket."  # a subprotocol that is a ticket; never the one that is chosen
 # Codes of the protocol's own: below 3000 daphne sends 1000 alone, and keeps the socket open otherwise.
 UNAVAILABLE = Close(REPLACED.code, "the site cannot serve this now", retry_after_ms=1_000)
@@ -59,6 +75,7 @@ class LiveConsumer(AsyncConsumer):
         super().__init__()
         self.calls = 0  # commands under way
         self.call_ended = asyncio.Event()
+        self.pressure: Pressure | None = None  # since something was refused
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope, self.receive, self.send_message = scope, receive, send
@@ -71,21 +88,25 @@ class LiveConsumer(AsyncConsumer):
         try:
             if chosen is None:
                 raise Refused("bad_data", "The subprotocol is live.v1 or live.v1.msgpack.")
+            address = home(client_address(scope))
+            self.hub.meter.handshake(address, time.monotonic())
             who = await self.admit(offered)
+            seat = sit(self.hub, who, address)
         except Refused as refused:
             await self.turn_away(chosen, refused)
             return
-        await self.send_message({"type": "websocket.accept", "subprotocol": chosen})
-        connection, greeting = self.open(who)
-        with self.hub.holding(connection):
-            connection.say(greeting)
-            try:
-                async with asyncio.timeout(None) as self.patience:
-                    code = await self.converse(connection)
-            except TimeoutError:
-                code = 1006
-            if connection.closed is None:
-                connection.closed = Close(code, "the client closed")
+        with seat:
+            await self.send_message({"type": "websocket.accept", "subprotocol": chosen})
+            connection, greeting = self.open(who, seat)
+            with self.hub.holding(connection):
+                connection.say(greeting)
+                try:
+                    async with asyncio.timeout(None) as self.patience:
+                        code = await self.converse(connection)
+                except TimeoutError:
+                    code = 1006
+                if connection.closed is None:
+                    connection.closed = Close(code, "the client closed")
 
     async def converse(self, connection: Socket) -> int:
         """To the end; gives the client's close code."""
@@ -109,7 +130,7 @@ class LiveConsumer(AsyncConsumer):
 
     async def turn_away(self, subprotocol: str | None, refused: Refused) -> None:
         """A browser cannot read a refused handshake: accept it, say why, close."""
-        close = UNWELCOME.get(refused.code, PROTOCOL_ERROR)
+        close = too_much(refused) if refused.http == TOO_MANY else UNWELCOME.get(refused.code, PROTOCOL_ERROR)
         if self.hub.draining:
             close = replaced(refused.retry_after_ms or 0)
         metrics.refused.labels(Socket.transport, str(close.code)).inc()
@@ -117,7 +138,7 @@ class LiveConsumer(AsyncConsumer):
         await self.send_frame(self.format.encode(frame([bye(close)])))
         await self.shut(close)
 
-    def open(self, who: Identity | None) -> tuple[Socket, bytes]:
+    def open(self, who: Identity | None, seat: Seat) -> tuple[Socket, bytes]:
         """The connection, and what it is told first."""
         config = self.hub.config
         flow = parse_qs(self.scope.get("query_string", b"").decode("latin-1")).get("flow", [""])[-1]
@@ -131,6 +152,7 @@ class LiveConsumer(AsyncConsumer):
             Session(terms, time.monotonic(), self.format),
             id=secrets.token_urlsafe(12),
             who=who,
+            seat=seat,
             format=self.format,
             send=self.send_frame,
             shut=self.shut,
@@ -148,18 +170,15 @@ class LiveConsumer(AsyncConsumer):
                 case Credit():
                     connection.serve()
                 case Perform(request):
-                    while self.calls >= self.hub.config.max_calls:  # unread input waits in the socket
-                        self.call_ended.clear()
-                        await self.call_ended.wait()
-                    self.calls += 1
-                    future = self.hub.writer.submit(Command(connection.user, request))
-                    future.add_done_callback(partial(self.answer, connection, request.id))
+                    await self.perform(connection, request)
                 case Say(said):
                     connection.say(said)
                     await connection.breathe()
+                    await self.hold_back(connection)
                 case Join():
                     await self.all_answered()
-                    await connection.join(action)
+                    if await connection.join(action):
+                        await self.hold_back(connection)
                 case Leave(id, reader):
                     await self.all_answered()
                     self.hub.leave(reader)
@@ -171,6 +190,31 @@ class LiveConsumer(AsyncConsumer):
                     connection.close(close)
             if connection.closed is not None:
                 return
+
+    async def perform(self, connection: Socket, request: Request) -> None:
+        while self.calls >= self.hub.config.max_calls:  # unread input waits in the socket
+            self.call_ended.clear()
+            await self.call_ended.wait()
+        self.calls += 1
+        future = self.hub.submit(Command(connection.user, request))
+        future.add_done_callback(partial(self.answer, connection, request.id))
+        if future.done():  # a limit refused it
+            await self.hold_back(connection)
+
+    async def hold_back(self, connection: Socket) -> None:
+        """It was refused something: read no more of it for a moment when it presses on, and end it when that is abuse.
+
+        The loop has its turn in any case: a frame may hold a thousand that are refused at once.
+        """
+        amount = self.hub.meter.amounts.get("commands_per_user")
+        wait, now = 0.0, time.monotonic()
+        if amount is not None:
+            self.pressure = self.pressure or Pressure(amount, now)
+            wait = self.pressure.refused(now, self.hub.seats.count("connections_per_user", connection.speaker))
+            if self.pressure.is_abuse(now):
+                metrics.limited.labels("abuse").inc()
+                connection.close(ABUSE)
+        await asyncio.sleep(wait)
 
     def answer(self, connection: Socket, id: str | None, future: asyncio.Future[Outcome]) -> None:
         self.calls -= 1

@@ -9,12 +9,13 @@ import uuid
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Length
 from django.utils.translation import gettext_lazy as _
 
-from rooms import contract
+from rooms import contract, limits
 
 
 def _choices(values: type[contract.Role | contract.Part | contract.Visibility]) -> list[tuple[str, str]]:
@@ -23,6 +24,14 @@ def _choices(values: type[contract.Role | contract.Part | contract.Visibility]) 
 
 def _one_of(field: str, values: Any) -> Q:
     return Q(**{f"{field}__in": [str(value) for value in values]})
+
+
+def check_limits(given: Any) -> None:
+    """:raises ValidationError: for what :mod:`rooms.limits` cannot read."""
+    try:
+        limits.read_of_tenant(given)
+    except ValueError as error:
+        raise ValidationError(str(error)) from error
 
 
 def new_id() -> uuid.UUID:
@@ -41,6 +50,12 @@ class Tenant(models.Model):
     slug = models.CharField(max_length=contract.SLUG_MAX, unique=True)
     name = models.CharField(max_length=contract.NAME_MAX)
     active = models.BooleanField(default=True, help_text=_("A suspended tenant is closed to everybody."))
+    limits = models.JSONField(
+        default=dict,
+        blank=True,
+        validators=[check_limits],
+        help_text=_('That it has of its own, such as {"commands_per_user": "40/200"}; else the site\'s.'),
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -228,3 +243,55 @@ class CommandResult(models.Model):
 
     def __str__(self) -> str:
         return self.command_id
+
+
+class AuditEntry(models.Model):
+    """Who changed whose access to what. It outlives all that it tells of: its keys hold nothing, and nothing holds it."""
+
+    class Source(models.TextChoices):
+        REST = "rest", _("REST")
+        LIVE = "live", _("live")
+        ADMIN = "admin", _("admin")
+        PAGE = "page", _("page")
+        COMMAND = "command", _("command line")
+        CODE = "code", _("code")
+
+    class What(models.TextChoices):
+        ROLE = "role", _("role in the tenant")
+        PART = "part", _("part in the room")
+        VISIBILITY = "visibility", _("visibility of the room")
+        READ_ONLY = "read_only", _("room is read only")
+        ARCHIVED = "archived", _("room is archived")
+        ACTIVE = "active", _("tenant is active")
+        LIMITS = "limits", _("limits of the tenant")
+        ACCOUNT = "account", _("account is active")
+        STAFF = "staff", _("staff status")
+        SUPERUSER = "superuser", _("superuser status")
+        PASSWORD = "password", _("password")
+        SESSION = "session", _("session")
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    at = models.DateTimeField(db_index=True)
+    source = models.CharField(max_length=10, choices=Source.choices)
+    address = models.CharField(max_length=45, blank=True, help_text=_("Where the request came from, where it is known."))
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.DO_NOTHING, null=True, related_name="+", db_constraint=False, db_index=False
+    )
+    actor_name = models.CharField(_("who"), max_length=150, blank=True)
+    tenant = models.ForeignKey(Tenant, models.DO_NOTHING, null=True, related_name="+", db_constraint=False)
+    room = models.CharField(max_length=2 * contract.SLUG_MAX + 1, blank=True)
+    subject = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.DO_NOTHING, null=True, related_name="+", db_constraint=False, db_index=False
+    )
+    subject_name = models.CharField(_("whose"), max_length=150, blank=True)
+    what = models.CharField(max_length=10, choices=What.choices)
+    before = models.CharField(max_length=200, blank=True, help_text=_("Empty: there was none."))
+    after = models.CharField(max_length=200, blank=True, help_text=_("Empty: there is none any more."))
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = _("change of access")
+        verbose_name_plural = _("changes of access")
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M} {self.what}: {self.before or '-'} → {self.after or '-'}"

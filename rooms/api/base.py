@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from django.conf import settings
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.negotiation import BaseContentNegotiation
@@ -15,8 +16,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from rooms import access, log
+from rooms import access, identity, log
 from rooms.access import Grant
+from rooms.addresses import client_address, home
 from rooms.api.authentication import TicketAuthentication
 from rooms.api.errors import exception_handler
 from rooms.api.pages import Pages
@@ -27,6 +29,7 @@ from rooms.conf import config
 from rooms.contract import Cursor, Refused, StructValue, checked, not_found
 from rooms.node import running
 
+WRITES = "writes_per_user"
 IF_MATCH = re.compile(r'"([0-9]{1,10})"', re.ASCII)
 
 
@@ -73,6 +76,17 @@ class View(APIView):
             # DRF takes a body of unknown length for none, and a PATCH of nothing would seem to have been done
             request.META["CONTENT_LENGTH"] = str(config().max_frame_bytes)
         return super().initialize_request(request, *args, **kwargs)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Writes are counted by who makes them; a flood of them is refused before anybody looks who that is.
+
+        :raises Refused: ``rate_limited``.
+        """
+        if request.method not in SAFE_METHODS:
+            ticket = identity.bearer(request.headers.get("Authorization", ""))
+            session = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+            running.knock(ticket or session or home(client_address(request)), by=WRITES)
+        super().initial(request, *args, **kwargs)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response.headers.setdefault("Cache-Control", "no-store")
@@ -122,12 +136,12 @@ class View(APIView):
     def perform(self, name: str, data: Any, *, room: str) -> Answer:
         """Do the command whose id is the ``Idempotency-Key``; its answer, the first one for a repeat.
 
-        :raises Refused: as over a socket.
+        :raises Refused: as over a socket; ``rate_limited`` by the limit of writes.
         """
         key = self.request.headers.get("Idempotency-Key")
         if key == "":
             raise Refused("bad_data", "An Idempotency-Key is not empty.")
-        return running.perform(self.request.user.pk, name, data, room=room, id=key)
+        return running.perform(self.request.user.pk, name, data, room=room, id=key, by=WRITES)
 
     def version(self) -> dict[str, int]:
         """``If-Match: "3"`` as a command's ``version``; nothing for ``*`` or none.

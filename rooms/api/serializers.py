@@ -11,7 +11,10 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.serializers import BaseSerializer
 
 from rooms.conf import config
-from rooms.contract import Refused, checked, holds_nul
+from rooms.contract import MAX_NESTING, Refused, checked, holds_nul
+from rooms.delivery.session import look_through
+
+IN_FRAME = 2  # a command's data stands in a vector, and that in a frame
 
 
 class StructSerializer(BaseSerializer[Any]):
@@ -44,12 +47,12 @@ def shown(struct: type[msgspec.Struct], row: Any) -> Any:
 
 
 class JSONParser(BaseParser):
-    """A JSON body of at most ``max_frame_bytes``, in UTF-8, without U+0000."""
+    """A JSON body of at most ``max_frame_bytes``, in UTF-8, without U+0000, nested as deep as it may be in a frame."""
 
     media_type = "application/json"
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
-        """:raises Refused: ``too_large`` or ``bad_data``."""
+        """:raises Refused: ``too_large``, ``bad_data``, ``bad_frame`` for what is nested too deep."""
         largest = config().max_frame_bytes
         body = stream.read(largest + 1)
         if len(body) > largest:
@@ -59,6 +62,7 @@ class JSONParser(BaseParser):
             nul = holds_nul(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise Refused("bad_data", "The body is not JSON in UTF-8, or nested too deep.") from None
+        look_through(value, MAX_NESTING - IN_FRAME)
         if nul:
             raise Refused("bad_data", "U+0000 is not allowed in text.")
         return value

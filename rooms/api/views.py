@@ -20,6 +20,7 @@ from rooms.api.serializers import shown
 from rooms.api.shapes import Events, MemberRole, MessageText, ParticipantRole
 from rooms.commands import Repeated
 from rooms.contract import Refused, not_found
+from rooms.node import running
 from rooms.services import members
 
 SEQ_MAX = 2**53 - 1
@@ -35,6 +36,7 @@ class Tickets(View):
         """A ticket for the user who asks, for a client without cookies. A ticket does not beget another."""
         if isinstance(request.successful_authenticator, TicketAuthentication):
             raise Refused("forbidden", "A ticket is not given for a ticket.")
+        running.count_write(request.user.pk)
         return Response(shown(contract.Ticket, tickets.issue(request.user)), 201)
 
 

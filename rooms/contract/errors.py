@@ -39,6 +39,7 @@ ERRORS: dict[str, ErrorCode] = {
     "not_joined": ErrorCode(409),
     "conflict": ErrorCode(409),
     "rate_limited": ErrorCode(429, temporary=True),
+    "too_many_connections": ErrorCode(429, temporary=True),
     "too_many_rooms": ErrorCode(429, temporary=True),
     "unavailable": ErrorCode(503, temporary=True),
 }
@@ -89,11 +90,19 @@ class Close(msgspec.Struct, frozen=True):
 
 TOO_SLOW = Close(4408, "too slow")
 REPLACED = Close(4412, "this node is being replaced")
+TOO_MUCH = Close(4429, "too much")
 IDLE = Close(4440, "idle")
 PROTOCOL_ERROR = Close(4500, "protocol error")
 UNAUTHENTICATED = Close(4501, "unauthenticated")
 FORBIDDEN = Close(4503, "forbidden")
-BY_CODE = {close.code: close for close in (TOO_SLOW, REPLACED, IDLE, PROTOCOL_ERROR, UNAUTHENTICATED, FORBIDDEN)}
+BY_CODE = {
+    close.code: close for close in (TOO_SLOW, REPLACED, TOO_MUCH, IDLE, PROTOCOL_ERROR, UNAUTHENTICATED, FORBIDDEN)
+}
+
+
+def too_much(refused: Refused) -> Close:
+    """What a limit refused, to a connection."""
+    return Close(TOO_MUCH.code, refused.detail, refused.retry_after_ms or UNSET)
 
 
 def replaced(retry_after_ms: int) -> Close:

@@ -238,7 +238,7 @@ def parse_frame(raw: bytes, max_frame_bytes: int, decode: Callable[[bytes], Any]
         raise Refused("bad_frame", "This cannot be decoded, or is nested too deep.") from None
     if not isinstance(items, list):
         raise Refused("bad_frame", "A frame is an array of vectors.")
-    _look_through(items, MAX_NESTING)
+    look_through(items, MAX_NESTING)
     return items
 
 
@@ -273,7 +273,7 @@ def bye(close: Close) -> bytes:
     return vector("live.bye", close)
 
 
-def _look_through(value: Any, left: int) -> None:
+def look_through(value: Any, left: int) -> None:
     """:raises Refused: ``bad_frame``, when it is nested deeper than ``left`` or holds what JSON does not know."""
     if isinstance(value, dict | list):
         if left == 0:
@@ -283,6 +283,6 @@ def _look_through(value: Any, left: int) -> None:
                 raise Refused("bad_frame", "The keys of an object are strings.")
             value = value.values()
         for item in value:
-            _look_through(item, left - 1)
+            look_through(item, left - 1)
     elif not (value is None or isinstance(value, str | int) or (isinstance(value, float) and isfinite(value))):
         raise Refused("bad_frame", "A frame holds the values of JSON and no others.")

@@ -19,6 +19,8 @@ from rooms.delivery.session import Terms
 from rooms.identity import Headers, Identity
 from rooms.node.connection import Connection
 from rooms.node.hub import Hub
+from rooms.node.meter import shown
+from rooms.node.seats import Seat
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ async def admit(hub: Hub, headers: Headers, *, ticket: str | None, is_own: Calla
     who = None
     if ticket is not None or key:
         try:
-            who = await hub.database.control(_identify, ticket, key, is_own)
+            who = await hub.database.control_for(ticket or key or "", _identify, ticket, key, is_own)
         except DatabaseError as failed:
             logger.warning("nobody can be identified now: %r", failed)
             raise unavailable() from failed
@@ -46,6 +48,14 @@ async def admit(hub: Hub, headers: Headers, *, ticket: str | None, is_own: Calla
     if who is None and (ticket is not None or not hub.config.public_read):
         raise Refused("unauthenticated", "Log in to do this.")
     return who
+
+
+def sit(hub: Hub, who: Identity | None, address: str, *, lingers: float = 0) -> Seat:
+    """A place for the connection that begins.
+
+    :raises Refused: ``too_many_connections``.
+    """
+    return hub.seats.take(str(who.user) if who else None, address, lingers=lingers)
 
 
 def _refuse_when_leaving(hub: Hub) -> None:
@@ -86,6 +96,7 @@ def hello(connection: Connection, who: Identity | None, terms: Terms) -> bytes:
         "window": terms.window,
         "max_frame_bytes": terms.max_frame_bytes,
         "max_rooms": terms.max_rooms,
+        "limits": shown(connection.hub.meter.amounts),
         "time": datetime.now(UTC),
     }
     return vector("live.hello", data)

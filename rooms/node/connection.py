@@ -20,6 +20,7 @@ from rooms.delivery.session import Join, Listening, Say, Shut, bye, error, ok
 if TYPE_CHECKING:
     from rooms.identity import Identity
     from rooms.node.hub import Hub
+    from rooms.node.seats import Seat
 
 logger = logging.getLogger(__name__)
 
@@ -33,21 +34,34 @@ class Connection(ABC):
     cursor and nothing else, and is listed as behind.
     """
 
-    __slots__ = ("__weakref__", "_behind", "closed", "credential", "hub", "id", "looked_at", "session", "user")
+    __slots__ = ("__weakref__", "_behind", "closed", "credential", "hub", "id", "looked_at", "seat", "session", "user")
 
     transport: str
     returns = False  # whether its client comes back in a moment for what follows, so that feeds wait for it
 
-    def __init__(self, hub: Hub, session: Listening, *, id: str, who: Identity | None) -> None:
-        """:param who: None for nobody."""
+    def __init__(
+        self, hub: Hub, session: Listening, *, id: str, who: Identity | None, seat: Seat | None = None
+    ) -> None:
+        """
+        :param who: None for nobody.
+        :param seat: None for one that is not counted.
+        """
         self.hub = hub
         self.session = session
         self.id = id
+        self.seat = seat
         self.user = who.user if who else None
         self.credential = who.credential if who else None
         self.looked_at = time.monotonic()  # the credential was good then
         self.closed: Close | None = None
         self._behind: dict[Reader, None] = {}
+
+    @property
+    def speaker(self) -> str:
+        """Who is counted: the user, of nobody in particular the address."""
+        if self.user is not None:
+            return str(self.user)
+        return self.seat.user if self.seat is not None else "@"
 
     # --- what a transport has to say
 
@@ -112,8 +126,8 @@ class Connection(ABC):
 
     # --- joining
 
-    async def join(self, *wanted: Join) -> None:
-        """Join these rooms and answer in one frame; then their readers are served."""
+    async def join(self, *wanted: Join) -> bool:
+        """Join these rooms and answer in one frame; then their readers are served. Whether a limit refused any."""
         rooms = self.session.rooms
         answers = []
         outcomes = await self.hub.join(self, wanted)
@@ -134,6 +148,7 @@ class Connection(ABC):
         for outcome in outcomes:
             if not isinstance(outcome, Refused) and rooms.get(outcome.reader.grant.address) is outcome.reader:
                 self.hub.attach(outcome.reader)
+        return any(isinstance(outcome, Refused) and outcome.code == "rate_limited" for outcome in outcomes)
 
     # --- readers who are behind
 
@@ -174,11 +189,12 @@ class StreamingConnection(Connection):
         *,
         id: str,
         who: Identity | None,
+        seat: Seat | None = None,
         send: Callable[[bytes], Awaitable[None]],
         shut: Callable[[Close], Awaitable[None]],
         abandon: Callable[[], object],
     ) -> None:
-        super().__init__(hub, session, id=id, who=who)
+        super().__init__(hub, session, id=id, who=who, seat=seat)
         self._send = send
         self._shut = shut
         self._abandon = abandon

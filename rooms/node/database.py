@@ -14,6 +14,8 @@ from typing import ParamSpec, TypeVar
 
 from django.db import connections
 
+from rooms.node.turns import Turns
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -23,30 +25,80 @@ _open: weakref.WeakSet[Database] = weakref.WeakSet()
 
 
 class Database:
-    """Two bounded pools; what does not fit waits in their queues.
+    """Two bounded pools; what does not fit waits, and tenants have turns.
 
     A thread keeps a SQLite connection open between jobs (opening one takes longer than a commit); any other one goes
     back to the driver's pool after each job, so that the node holds no more of them than it has threads at work.
     """
 
     def __init__(self, *, threads: int, control_threads: int) -> None:
-        self._work = ThreadPoolExecutor(threads, thread_name_prefix="rooms-work")
-        self._control = ThreadPoolExecutor(control_threads, thread_name_prefix="rooms-control")
+        self._work = _Pool(threads, "rooms-work")
+        self._control = _Pool(control_threads, "rooms-control")
         _open.add(self)
 
     async def work(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run on a thread for commands and log reads; exceptions come back."""
-        return await asyncio.get_running_loop().run_in_executor(self._work, lambda: _job(function, *args, **kwargs))
+        return await self._work.run("", lambda: _job(function, *args, **kwargs))
+
+    async def work_for(self, whose: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As :meth:`work`, in this tenant's turn."""
+        return await self._work.run(whose, lambda: _job(function, *args, **kwargs))
 
     async def control(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run on a thread kept for heals, grants and handshakes."""
-        return await asyncio.get_running_loop().run_in_executor(self._control, lambda: _job(function, *args, **kwargs))
+        return await self._control.run("", lambda: _job(function, *args, **kwargs))
+
+    async def control_for(self, whose: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As :meth:`control`, in the turn of whoever asks: what one person floods delays another by a job."""
+        return await self._control.run(whose, lambda: _job(function, *args, **kwargs))
 
     def close(self) -> None:
         """Finish what runs, drop what waits. May be called twice."""
         for pool in (self._work, self._control):
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.close()
         _open.discard(self)
+
+
+class _Pool:
+    """Threads, and who waits for one. It is used from one event loop."""
+
+    def __init__(self, threads: int, name: str) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._free = threads
+        self._waiting: Turns[asyncio.Future[None]] = Turns()
+
+    async def run(self, whose: str, job: Callable[[], T]) -> T:
+        loop = asyncio.get_running_loop()
+        if self._free:
+            self._free -= 1
+        else:
+            turn = loop.create_future()
+            self._waiting.put(turn, whose)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():  # it had just come
+                    self._next()
+                raise
+        try:
+            running = loop.run_in_executor(self._executor, job)
+        except BaseException:
+            self._next()
+            raise
+        running.add_done_callback(lambda _: self._next())
+        return await running
+
+    def close(self) -> None:
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _next(self) -> None:
+        """A thread is free."""
+        while self._waiting:
+            (turn,) = self._waiting.take()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
 
 
 def chunks(items: list[T]) -> Iterator[list[T]]:

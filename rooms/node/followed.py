@@ -169,7 +169,10 @@ class Followed:
         """:raises Refused: ``unavailable`` without the database, ``not_found`` when the room is gone."""
         metrics.log_reads.inc()
         try:
-            reading = await self._node.database.work(log.state if state else log.read, self.room, after, HISTORY)
+            tenant = self.feed.address.partition("/")[0]
+            reading = await self._node.database.work_for(
+                tenant, log.state if state else log.read, self.room, after, HISTORY
+            )
         except Exception as error:
             logger.warning("the log could not be read: %r", error)
             raise unavailable() from error

@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -19,7 +20,8 @@ from django.db import DatabaseError
 
 from rooms import access, changes, log, metrics
 from rooms.access import Grant
-from rooms.conf import Config, config
+from rooms.commands import Command, Outcome
+from rooms.conf import Config, config, site_limits
 from rooms.contract import UNAUTHENTICATED, Cursor, Refused, Right, not_found, unavailable
 from rooms.delivery.frames import Notice, vector
 from rooms.delivery.reader import Reader
@@ -28,8 +30,12 @@ from rooms.node.connection import Connection
 from rooms.node.database import CHUNK, Database, chunks
 from rooms.node.doorbell import Doorbell
 from rooms.node.followed import Followed, serve_soon
+from rooms.node.meter import Meter
+from rooms.node.seats import SLOT, Seats
+from rooms.node.store import shared
 from rooms.node.watch import Watch
 from rooms.node.writer import Writer
+from rooms.services import tenants
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +44,8 @@ LEFT = {
     "archived": "This room was archived.",
     "tenant_suspended": "This tenant is suspended.",
 }
+
+TIDY = 10  # seconds between the times that we forget who asked for nothing
 
 T = TypeVar("T")
 
@@ -66,6 +74,9 @@ class Hub:
         self.config = settings or config()
         self.loop = asyncio.get_running_loop()
         self.database = Database(threads=self.config.threads, control_threads=self.config.control_threads)
+        self.store = shared(self.config)
+        self.meter = Meter(site_limits(), store=self.store, run=self.run)
+        self.seats = Seats(site_limits(), lambda: self.meter.tenants, store=self.store, run=self.run)
         self.writer = Writer(self.database, batch=self.config.batch, lanes=max(1, self.config.threads // 2))
         self.rooms: dict[UUID, Followed] = {}
         self.connections: dict[str, Connection] = {}
@@ -75,12 +86,17 @@ class Hub:
         self._deserted.set()
         self.watch = Watch(self)
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._tidied = time.monotonic()
 
     def start(self) -> None:
         self.doorbell.follow(changes.NODES)
         self.doorbell.start()
         self.run(self._every(self.config.heal_interval, self.heal))
         self.run(self._every(self.config.grant_ttl / 3, self.watch.sweep))
+        self.run(self.read_limits())
+        self.run(self._every(self.config.grant_ttl / 3, self.read_limits))
+        if self.store is not None:
+            self.run(self._every(SLOT / 2.5, self.seats.share))
         self.run(self._tick())
 
     async def stop(self) -> None:
@@ -90,6 +106,8 @@ class Hub:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.doorbell.stop()
+        if self.store is not None:
+            await self.store.close()
         await asyncio.to_thread(self.database.close)
 
     # --- events come in
@@ -109,25 +127,70 @@ class Hub:
 
     def _take(self, notice: Notice, source: str) -> None:
         if notice.room == changes.NODES:
-            self.watch.doubt(changes.opened(notice))
+            change = changes.opened(notice)
+            self.watch.doubt(change)
+            if change.tenants:
+                self.run(self.read_limits())
             return
         metrics.events.labels(source).inc(len(notice.entries))
         followed = self.rooms.get(notice.room)
         if followed is not None:
             followed.offer(notice)
 
+    # --- commands
+
+    def submit(self, command: Command, *, by: str = "commands_per_user") -> asyncio.Future[Outcome]:
+        """Remembered? → limits → the writer. The outcome is the answer as JSON, or a :class:`Refused`.
+
+        :param by: the user's limit that counts.
+        """
+        refused = None
+        if command.user is None:
+            refused = Refused("unauthenticated", "Log in to do this.")
+        else:
+            tenant = command.request.room.partition("/")[0]
+            over = self.meter.command(str(command.user), tenant, time.monotonic(), by=by)
+            if over is not None and over.recall and command.request.type.remembered:
+                command = replace(command, over=over.refused)
+            elif over is not None:
+                refused = over.refused
+        if refused is None:
+            return self.writer.submit(command)
+        metrics.commands.labels(command.request.type.name, refused.code).inc()
+        future: asyncio.Future[Outcome] = self.loop.create_future()
+        future.set_result(refused)
+        return future
+
+    async def read_limits(self) -> None:
+        """Those that tenants have of their own."""
+        self.meter.tenants = await self.database.control(tenants.limits)
+
     # --- joining and leaving
 
     async def join(self, connection: Connection, wanted: Sequence[Join]) -> list[Joined | Refused]:
         """Take readers into the rooms' feeds and find their places. They get nothing before :meth:`attach`.
 
-        One question to the gate for all of them. Refused, each for itself: ``not_found``, ``forbidden``,
-        ``unavailable``.
+        One question to the gate for all of them. Refused, each for itself: ``rate_limited``, ``too_many_connections``
+        (of the tenant), ``not_found``, ``forbidden``, ``unavailable``.
         """
+        late = [self._late(connection, join) for join in wanted]
+        admitted = [join for join, refused in zip(wanted, late, strict=True) if refused is None]
+        joined = iter(await self._join(connection, admitted) if admitted else ())
+        outcomes = [next(joined) if refused is None else refused for refused in late]
+        for outcome in outcomes:
+            metrics.joins.labels(outcome.code if isinstance(outcome, Refused) else outcome.verdict).inc()
+        return outcomes
+
+    def _late(self, connection: Connection, join: Join) -> Refused | None:
+        if join.quiet and join.cursor is not None:  # a poll that goes on is counted as one
+            return None
+        return self.meter.join(connection.speaker, join.room.partition("/")[0], time.monotonic())
+
+    async def _join(self, connection: Connection, wanted: Sequence[Join]) -> list[Joined | Refused]:
         asks = [(connection.user, join.room) for join in wanted]
         asked_at = self.watch.changes
         try:
-            grants = await self.database.control(access.authorize_many, asks)
+            grants = await self.database.control_for(connection.speaker, access.authorize_many, asks)
         except DatabaseError as error:
             logger.warning("the database does not answer: %r", error)
             outcomes: list[Joined | Refused] = [unavailable()] * len(wanted)
@@ -142,8 +205,6 @@ class Hub:
                 raise
             if self.watch.changes != asked_at:  # rights moved meanwhile: nothing goes out until we asked again
                 self.watch.ask_again(seat for seat in seats if isinstance(seat, Reader) and self._holds(seat))
-        for outcome in outcomes:
-            metrics.joins.labels(outcome.code if isinstance(outcome, Refused) else outcome.verdict).inc()
         return outcomes
 
     def _seat(self, connection: Connection, grant: Grant | None) -> Reader | Refused:
@@ -151,6 +212,10 @@ class Hub:
             return not_found()
         if Right.READ not in grant.can or grant.archived:
             return Refused("forbidden", "This room is archived." if grant.archived else "You may not read this room.")
+        if connection.seat is not None:
+            refused = connection.seat.enter(grant.address.partition("/")[0])
+            if refused is not None:
+                return refused
         followed = self._follow(grant)
         reader = Reader(connection, followed.feed, grant)
         followed.readers[reader] = None
@@ -189,6 +254,8 @@ class Hub:
         if followed is None or reader not in followed.readers:
             return
         del followed.readers[reader]
+        if reader.connection.seat is not None:
+            reader.connection.seat.leave(reader.grant.address.partition("/")[0])
         if not followed.readers:
             if reader.connection.returns:
                 followed.linger(self.config.feed_linger, self._unfollow)
@@ -309,6 +376,9 @@ class Hub:
             if number % CHUNK == CHUNK - 1:
                 await asyncio.sleep(0)
         self._keep_budget()
+        if now - self._tidied > TIDY:
+            self._tidied = now
+            self.meter.tidy(now)
 
     def _keep_budget(self) -> None:
         """Take from the largest rings until the node's budget holds; their readers read the log."""

@@ -15,6 +15,7 @@ from rooms.commands import Command, Outcome, Postponed
 from rooms.contract import Refused
 from rooms.delivery.session import error, ok
 from rooms.node.database import Database
+from rooms.node.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -33,16 +34,20 @@ class Writer:
     """Takes commands in the order in which they come and commits them in batches.
 
     While one batch is being committed the next one gathers, so a batch is as large as the load makes it and a lone
-    command waits for nobody. Commands for one room keep their order. A room whose row another transaction holds gets a
-    lane of its own, where its commands wait for it in that order; nobody else waits with them.
+    command waits for nobody. Where more wait than a batch takes, tenants have turns, and the people of a tenant: one
+    who floods is committed as fast as there is room, and delays the others by a batch. Commands of one person keep
+    their order. A room whose row another transaction holds gets a lane of its own, where its commands wait for it in
+    that order; nobody else waits with them.
 
     :param lanes: how many of them may wait in the database at once: each takes a thread, and some must stay free.
+    :param waiting: commands of one tenant that may wait; one more is refused.
     """
 
-    def __init__(self, database: Database, *, batch: int, lanes: int) -> None:
+    def __init__(self, database: Database, *, batch: int, lanes: int, waiting: int = 10_000) -> None:
         self._database = database
         self._batch = batch
-        self._queue: deque[Waiting] = deque()
+        self._most = waiting
+        self._queue: Turns[Waiting] = Turns()
         self._lanes: dict[str, deque[Waiting]] = {}
         self._patient = asyncio.Semaphore(lanes)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -51,11 +56,16 @@ class Writer:
     def submit(self, command: Command) -> asyncio.Future[Outcome]:
         """The outcome is the answer as JSON, or a :class:`Refused`; the future never fails."""
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        lane = self._lanes.get(command.request.room)
-        if lane is not None:
+        room = command.request.room
+        tenant = room.partition("/")[0]
+        lane = self._lanes.get(room)
+        if max(self._queue.of(tenant), len(lane or ())) >= self._most:
+            metrics.limited.labels("waiting_per_tenant").inc()
+            future.set_result(Refused("unavailable", "Too much of this tenant waits already.", retry_after_ms=1_000))
+        elif lane is not None:
             lane.append((command, future))
         else:
-            self._queue.append((command, future))
+            self._queue.put((command, future), tenant, command.user)
             if not self._busy:
                 self._busy = True
                 self._start(self._run())
@@ -69,7 +79,7 @@ class Writer:
     async def _run(self) -> None:
         try:
             while self._queue:
-                taken = [self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))]
+                taken = self._queue.take(self._batch)
                 postponed = await self._commit(taken, skip_locked=True)
                 if postponed:
                     self._to_lanes(postponed)
@@ -79,8 +89,7 @@ class Writer:
     def _to_lanes(self, postponed: list[Waiting]) -> None:
         """Give each held room its lane, with what was queued behind the postponed commands after them."""
         rooms = {command.request.room for command, _ in postponed}
-        behind = [waiting for waiting in self._queue if waiting[0].request.room in rooms]
-        self._queue = deque(waiting for waiting in self._queue if waiting[0].request.room not in rooms)
+        behind = self._queue.remove(lambda waiting: waiting[0].request.room in rooms)
         for waiting in [*postponed, *behind]:
             room = waiting[0].request.room
             if room not in self._lanes:

@@ -18,6 +18,7 @@ from rooms.transports.exchange import Exchange, endpoint
 @endpoint("POST", "post")
 async def commands(exchange: Exchange) -> None:
     hub = exchange.hub
+    exchange.knock("commands_per_user")
     who = await exchange.admit()
     limit = hub.config.max_frame_bytes
     items = parse_frame(await exchange.body(limit), limit)
@@ -38,7 +39,7 @@ async def _answer(hub: Hub, user: Any, item: Any) -> bytes | None:
         if name.startswith("live."):
             raise Refused("unknown_name", "There is no such command, or a WebSocket alone takes it.")
         request = contract.request(name, data, room=meta.get("room"), id=meta.get("id"), wire=True)
-        outcome = await hub.writer.submit(Command(user, request))
+        outcome = await hub.submit(Command(user, request))
     except Refused as refused:
         outcome = refused
     return told(id, outcome)

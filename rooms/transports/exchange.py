@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 from urllib.parse import parse_qs
 
 from rooms import edge, identity, metrics
+from rooms.addresses import client_address, home
 from rooms.contract import Refused
 from rooms.delivery.frames import encode
 from rooms.identity import Identity
@@ -24,8 +26,6 @@ Handler = Callable[["Exchange"], Awaitable[None]]
 
 class Exchange:
     """What a handler has of its request, and how it answers."""
-
-    __slots__ = ("_left", "_patience", "_receive", "_send", "hub", "scope")
 
     def __init__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope = scope
@@ -46,6 +46,27 @@ class Exchange:
         if len(raw) > URL_MAX:
             raise Refused("too_large", f"The query has at most {URL_MAX} bytes: take several streams.")
         return parse_qs(raw.decode("latin-1"), keep_blank_values=True)
+
+    @cached_property
+    def address(self) -> str:
+        """Of the client, as it is counted."""
+        return home(client_address(self.scope))
+
+    def handshake(self) -> None:
+        """A connection begins.
+
+        :raises Refused: ``rate_limited``.
+        """
+        self.hub.meter.handshake(self.address, time.monotonic())
+
+    def knock(self, by: str) -> None:
+        """A request that is no connection, before anybody looks who it is.
+
+        :raises Refused: ``rate_limited``.
+        """
+        headers = self.scope["headers"]
+        bearer = identity.ticket(headers) or identity.session_key(headers) or self.address
+        self.hub.meter.request(bearer, time.monotonic(), by=by)
 
     async def admit(self) -> Identity | None:
         """:raises Refused: as :func:`rooms.node.admission.admit`."""

@@ -14,7 +14,7 @@ from rooms.delivery.feed import Taken
 from rooms.delivery.frames import encode
 from rooms.delivery.reader import Reader
 from rooms.delivery.session import Join, Listening
-from rooms.node.admission import hello, terms_of
+from rooms.node.admission import hello, sit, terms_of
 from rooms.node.connection import Connection
 from rooms.transports.exchange import Exchange, endpoint
 from rooms.transports.places import asked, composite, places
@@ -53,9 +53,10 @@ class Poll(Connection):
             return False  # the next poll gets it
         return super().deliver(reader, taken)
 
-    async def join(self, *wanted: Join) -> None:
-        await super().join(*wanted)
+    async def join(self, *wanted: Join) -> bool:
+        late = await super().join(*wanted)
         self._joined = True
+        return late
 
     def answer(self) -> bytes:
         """What was told, and where the client stands once it has it."""
@@ -83,26 +84,34 @@ class Poll(Connection):
 @endpoint("GET", Poll.transport)
 async def poll(exchange: Exchange) -> None:
     hub = exchange.hub
-    who = await exchange.admit()
     query = exchange.query()
-    wait = seconds(query.get("wait", [""])[-1])
     wanted = places(query.get("room", []))
+    first = "connection" not in query and not any(wanted.values())
+    if first:
+        exchange.handshake()
+    who = await exchange.admit()
+    wait = seconds(query.get("wait", [""])[-1])
     joins, malformed = asked(wanted, max_rooms=hub.config.max_rooms, quiet=True)
     terms = terms_of(hub.config, heartbeat=inf, idle_timeout=inf)  # a poll ends by itself
+    seat = sit(hub, who, exchange.address, lingers=hub.config.feed_linger)
     connection = Poll(
         hub,
         Listening(terms, time.monotonic()),
         id=secrets.token_urlsafe(12),
         who=who,
+        seat=seat,
         cursor=" ".join(f"{join.room}@{join.cursor}" for join in joins if join.cursor is not None),
         leave=exchange.leave,
     )
-    with hub.holding(connection):
-        if "connection" not in query and not any(wanted.values()):
+    with seat, hub.holding(connection):
+        if first:
             connection.say(hello(connection, who, terms))
         if malformed:
             connection.say(*malformed)
+        elif (pause := hub.meter.poll(connection.speaker, time.monotonic())) and not await exchange.stay(pause):
+            return
         await connection.join(*joins)
+        seat.settle()
         if None in wanted.values():
             exchange.leave()
         if not await exchange.stay(wait):

@@ -10,7 +10,7 @@ from typing import Any
 from rooms.contract import Close, Refused
 from rooms.delivery.frames import HEARTBEAT
 from rooms.delivery.session import Listening
-from rooms.node.admission import hello, terms_of
+from rooms.node.admission import hello, sit, terms_of
 from rooms.node.connection import StreamingConnection
 from rooms.transports.exchange import URL_MAX, Exchange, endpoint
 from rooms.transports.places import asked, composite, places
@@ -43,6 +43,7 @@ class Stream(StreamingConnection):
 @endpoint("GET", Stream.transport)
 async def stream(exchange: Exchange) -> None:
     hub = exchange.hub
+    exchange.handshake()
     who = await exchange.admit()
     wanted = places(exchange.query().get("room", []))
     last = exchange.header(b"last-event-id")
@@ -56,17 +57,20 @@ async def stream(exchange: Exchange) -> None:
         await exchange.end()
         exchange.leave()
 
+    seat = sit(hub, who, exchange.address)
     connection = Stream(
         hub,
         Listening(terms, time.monotonic()),
         id=secrets.token_urlsafe(12),
         who=who,
+        seat=seat,
         send=exchange.write,
         shut=shut,
         abandon=exchange.leave,
     )
-    await exchange.begin("text/event-stream", UNBUFFERED)
-    with hub.holding(connection):
-        connection.say(hello(connection, who, terms), *malformed)
-        await connection.join(*joins)
-        await exchange.stay()
+    with seat:
+        await exchange.begin("text/event-stream", UNBUFFERED)
+        with hub.holding(connection):
+            connection.say(hello(connection, who, terms), *malformed)
+            await connection.join(*joins)
+            await exchange.stay()

@@ -58,7 +58,7 @@ def test_a_proxy_that_is_not_listed_is_told_of_once(caplog: pytest.LogCaptureFix
             assert client_address(scope("192.168.0.1", "203.0.113.9")) == "192.168.0.1"
         client_address(scope("8.8.8.8", "203.0.113.9"))  # anybody out there may send one
     assert [record.getMessage() for record in caplog.records] == [
-        'X-Forwarded-For comes from 192.168.0.1, which is not in ROOMS["TRUSTED_PROXIES"]'
+        'Forwarding headers come from 192.168.0.1, which is not in ROOMS["TRUSTED_PROXIES"]'
     ]
 
 

@@ -10,6 +10,7 @@ import pytest
 from rooms import contract, metrics, policy
 from rooms.conf import Config
 from rooms.contract import BY_CODE, COMMANDS, ERRORS, EVENTS, Part, Role, Visibility
+from rooms.limits import LIMITS
 from rooms.services import messages  # noqa: F401 its commands register themselves
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -46,6 +47,19 @@ def test_every_error_code_has_its_row_and_status() -> None:
 def test_every_close_code_of_ours_has_its_row() -> None:
     documented = {int(code) for row in rows("protocol.md", "close code") for code in re.findall(r"\b4\d{3}\b", row[0])}
     assert documented == set(BY_CODE)
+
+
+def test_every_limit_has_its_row() -> None:
+    documented = {named(row[0])[0]: (row[1], row[2], named(row[3])[0]) for row in rows("protocol.md", "limit")}
+    expected = {}
+    for limit in LIMITS.values():
+        amount, burst = limit.default.amount, limit.default.burst
+        expected[limit.name] = (
+            f"{amount:,}" if burst is None else f"{amount:,} / s, burst {burst:,}",
+            limit.by,
+            limit.code,
+        )
+    assert documented == expected
 
 
 def test_every_command_that_a_socket_takes_has_its_row() -> None:
