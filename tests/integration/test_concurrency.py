@@ -8,7 +8,7 @@ from functools import partial
 
 import msgspec
 import pytest
-from django.db import connections
+from django.db import connection, connections
 
 from rooms import commands, contract, log
 from rooms.delivery.frames import Notice
@@ -30,11 +30,12 @@ def send(world: World, text: str, id: str | None = None) -> int:
 
 @postgresql_only
 def test_two_hundred_tasks_over_twenty_connections_leave_one_sequence_in_commit_order(
-    world: World, announced: list[Notice]
+    world: World, announced: list[Notice], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever looks meanwhile sees the log up to some seq and nothing above it: so the order of the commits is that of
     the seqs, and no reader that saw 11 can miss 10.
     """
+    monkeypatch.setattr(connection.pool, "timeout", 300)  # a slow machine is no reason to refuse one of them
     room = world.room(GENERAL)
     start = log.position(room).seq
     announced.clear()
