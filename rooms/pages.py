@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from django.db.models import OuterRef, Q, Subquery
+from django.utils import timezone
 
 from rooms import access, contract, log
 from rooms.contract import Refused, Right
 from rooms.models import Event, Message, Room, Tenant
 
 HISTORY = 50  # messages that a page brings with it
+PAUSE = timedelta(minutes=5)  # after which somebody who goes on is named again
 PICKER = {"👍": "Thumbs up", "❤️": "Heart", "😂": "Laughing", "🎉": "Celebrating", "😮": "Surprised", "👀": "Looking"}
 
 
@@ -29,13 +32,15 @@ class Reaction:
 class Line:
     """One message and what stands with it: the message that it answers, what people think of it.
 
-    A deleted one keeps its place: who was here when it went sees that it was, and so does who comes later.
+    A deleted one keeps its place: who was here when it went sees that it was, and so does who comes later. One that
+    goes on where its author was a moment before is shown without a head, as ``seams.js`` does it.
     """
 
     seq: int
     message: contract.Message
     quote: contract.Message | None
     reactions: list[Reaction]
+    goes_on: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,7 @@ def room_page(user: Any, address: str, *, before: int | None = None) -> RoomPage
         can=sorted(right.value for right in grant.can),
         why=_why_not(grant, row, user.pk),
         read=_read_marks(user.pk, [row]).get(row.pk) if user.pk is not None else None,
-        lines=[_line(message, str(user.pk)) for message in reversed(newest[:HISTORY])],
+        lines=_lines(newest[HISTORY - 1 :: -1], str(user.pk)),
         older=len(newest) > HISTORY,
         picker=PICKER,
     )
@@ -114,10 +119,24 @@ def my_rooms(user: Any) -> list[tuple[Tenant, list[RoomRow]]]:
     return [(tenant, [row(room) for room in rooms]) for tenant, rooms in tenants if rooms or tenant.pk in members_of]
 
 
-def _line(row: Message, me: str) -> Line:
-    quote = contract.Message.from_row(row.reply_to) if row.reply_to else None
-    reactions = [Reaction(emoji, users, me in users) for emoji, users in row.reactions.items()]
-    return Line(row.seq, contract.Message.from_row(row), quote, reactions)
+def _lines(rows: Iterable[Message], me: str) -> list[Line]:
+    """:param rows: the oldest first."""
+    lines = []
+    before = None
+    for row in rows:
+        quote = contract.Message.from_row(row.reply_to) if row.reply_to else None
+        reactions = [Reaction(emoji, users, me in users) for emoji, users in row.reactions.items()]
+        lines.append(Line(row.seq, contract.Message.from_row(row), quote, reactions, _goes_on(row, before)))
+        before = row
+    return lines
+
+
+def _goes_on(row: Message, before: Message | None) -> bool:
+    """The day is the site's; a page whose reader has another one mends it."""
+    if before is None or before.deleted or row.reply_to_id is not None or row.author_id != before.author_id:
+        return False
+    same_day = timezone.localdate(row.created_at) == timezone.localdate(before.created_at)
+    return same_day and row.created_at - before.created_at < PAUSE
 
 
 def _why_not(grant: access.Grant, room: Room, user: Any) -> str | None:

@@ -10,9 +10,10 @@ from django.contrib.auth.views import redirect_to_login
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
-from rooms import models, pages
+from rooms import models, modules, pages
 
 register = template.Library()
+register.simple_tag(modules.preloads)
 
 
 @register.filter

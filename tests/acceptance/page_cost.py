@@ -69,16 +69,19 @@ def measure(page: Page, name: str, address: str) -> Cost:
     asked: set[str] = set()
     sizes: list[float] = []
 
+    kept: set[str] = set()  # in the browser's memory
+
     def response(event: dict[str, Any]) -> None:
         if not event["response"].get("fromDiskCache"):
             asked.add(event["requestId"])
 
     session.on("Network.responseReceived", response)
+    session.on("Network.requestServedFromCache", lambda event: kept.add(event["requestId"]))
     session.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
     page.goto(address, wait_until="commit")
     last, first, shift = page.evaluate(LAST), page.evaluate(FIRST), page.evaluate(SHIFT)
     session.detach()
-    return Cost(name, len(asked), sum(sizes) / 1000, first, last, shift)
+    return Cost(name, len(asked - kept), sum(sizes) / 1000, first, last, shift)
 
 
 def costs(stage: Stage, browser: Browser) -> list[Cost]:

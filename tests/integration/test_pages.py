@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import re
+from datetime import timedelta
 from html import unescape
 from html.parser import HTMLParser
 from typing import Any
@@ -12,9 +14,11 @@ from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.template import Context, RequestContext, Template
 from django.test import Client, RequestFactory, override_settings
+from django.utils import timezone
 
 from rooms import commands, contract, log, pages, services
 from rooms.contract import Part, Role
+from rooms.models import Message
 from tests.support.world import World
 
 LOGIN = "/accounts/login/"
@@ -217,7 +221,8 @@ def test_the_page_has_the_newest_messages_in_order_and_the_places_of_the_deleted
     world.alice.patch(f"tenants/acme/rooms/general/messages/{messages[-2]['id']}/", {"text": "edited"})
     shown = page(world, "bob", "/t/acme/general/")
     assert shown.texts == [f"message {number}" for number in range(5, pages.HISTORY + 3)] + ["edited"]
-    (item,) = re.findall(rf'<li class="message deleted" id="m-{messages[-1]["id"]}".*?</li>', shown.html, re.DOTALL)
+    last = messages[-1]["id"]
+    (item,) = re.findall(rf'<li class="message deleted[^"]*" id="m-{last}".*?</li>', shown.html, re.DOTALL)
     assert re.search(r'data-part="text" dir="auto" hidden></p>', item)
     assert re.search(r'data-part="deleted">This message was deleted\.', item)
     assert all(re.search(rf'data-part="{part}"[^>]* hidden>', item) for part in ("edited", "quote", "reactions"))
@@ -284,7 +289,7 @@ def test_pages_hold_nothing_inline_and_are_kept_by_nobody(world: World, path: st
     answer = (Client() if path == LOGIN else world.alice.client).get(path)
     html = answer.content.decode()
     assert re.findall(r"<script(?![^>]*src=)|<style|\son\w+=|\sstyle=|javascript:", html) == []
-    assert "default-src 'self'" in answer["Content-Security-Policy"]
+    assert "default-src 'none'" in answer["Content-Security-Policy"]
     assert "no-store" in answer["Cache-Control"]
 
 
@@ -321,6 +326,27 @@ def test_older_messages_have_pages_of_their_own(world: World) -> None:
     assert world.carol.get(address).status_code == 404
     for nonsense in ("-1", "x", "9" * 40, "1%00"):
         assert page(world, "bob", f"/t/acme/general/?before={nonsense}").room["room"] == "acme/general"
+
+
+def test_who_goes_on_is_not_named_again(world: World) -> None:
+    first = world.say("alice", "first")
+    for name, text in (("alice", "at once"), ("alice", "later"), ("bob", "another"), ("bob", "on"), ("bob", "and on")):
+        world.say(name, text)
+    world.bob.post("tenants/acme/rooms/general/messages/", {"text": "an answer", "reply_to": first["id"]})
+    Message.objects.filter(text__in=["first", "at once"]).update(created_at=timezone.now() - timedelta(minutes=6))
+    deleted = Message.objects.get(text="on")
+    world.bob.delete(f"tenants/acme/rooms/general/messages/{deleted.pk}/")
+    html = page(world, "bob", "/t/acme/general/").html
+    items = re.findall(r'<li class="([^"]+)" id.*?data-part="text"[^>]*>(.*?)</p>', html, re.DOTALL)
+    assert [text for classes, text in items if "goes-on" in classes] == ["at once", ""]
+    assert len(items) == 7
+
+
+def test_pages_of_rooms_come_compressed(world: World) -> None:
+    for path in ("/", "/t/acme/general/"):
+        answer = world.alice.client.get(path, headers={"Accept-Encoding": "gzip"})
+        assert answer["Content-Encoding"] == "gzip"
+        assert b"<!doctype html>" in gzip.decompress(answer.content)
 
 
 @pytest.mark.parametrize("limit", [200, 1])

@@ -51,6 +51,7 @@ export class Composer {
       }
     });
     part(form, "reply-cancel").addEventListener("click", () => this.reply(null));
+    /** @type {HTMLButtonElement} */ (form.querySelector("[type=submit]")).disabled = false; // until now nobody would have heard
   }
 
   focus() {
