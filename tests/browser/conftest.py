@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from functools import cache
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +16,16 @@ from playwright.sync_api import Browser
 from tests.support.client import log_in
 from tests.support.people import Person
 from tests.support.sites import Site, Sites
+
+# What a page does is seen on one backend. What goes through all of the site, from one page to another, on both.
+THROUGH_THE_SITE = ("test_two_people.py", "test_host_model.py")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.path.name not in THROUGH_THE_SITE:
+            item.add_marker(pytest.mark.any_backend)
 
 
 @pytest.fixture(scope="module")

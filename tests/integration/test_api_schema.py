@@ -12,6 +12,9 @@ from django.core.management import call_command
 
 from rooms import contract
 
+# What is declared, and not what is stored.
+pytestmark = pytest.mark.any_backend
+
 GENERAL = "tenants/acme/rooms/general/"
 
 

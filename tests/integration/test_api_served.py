@@ -13,6 +13,9 @@ import pytest
 from tests.support.client import log_in, new_id
 from tests.support.sites import Site, Sites
 
+# What HTTP servers do to requests; what is stored is looked at in the other files, on both backends.
+pytestmark = pytest.mark.any_backend
+
 GENERAL = "/api/tenants/acme/rooms/general/"
 MESSAGES = f"{GENERAL}messages/"
 

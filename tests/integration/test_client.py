@@ -15,6 +15,9 @@ from tests.support.cells import Cell, path
 from tests.support.client import log_in
 from tests.support.sites import Sites
 
+# It is the client's end that is looked at; the server's is in the contract, on both backends.
+pytestmark = pytest.mark.any_backend
+
 PATIENCE = 20.0  # seconds that anything here may take
 WAYS: dict[str, dict[str, Any]] = {
     "ws": {"transport": "ws"},

@@ -16,6 +16,9 @@ from websockets.http11 import Response
 
 from rooms.client import Closed, Live, Phase, connect, retry, stream, websocket
 
+# The servers here are scripts: no database, no channel layer.
+pytestmark = pytest.mark.any_backend
+
 ROOM = "acme/general"
 HELLO = {"protocol": 1, "connection": "c", "user": None, "heartbeat_s": 25, "window": 16, "max_frame_bytes": 65536}
 PATIENCE = 10.0

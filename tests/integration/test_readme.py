@@ -13,6 +13,9 @@ import pytest
 from tests.support.servers import free_port
 from tests.support.sites import ROOT, Node, manage
 
+# It makes a site of its own, on SQLite.
+pytestmark = pytest.mark.any_backend
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:

@@ -17,6 +17,9 @@ import pytest
 from rooms.management.server import GRACE
 from tests.support.sites import ROOT, Node, Site
 
+# The command and its processes; what they serve is looked at elsewhere.
+pytestmark = pytest.mark.any_backend
+
 LiveSite = Callable[..., Site]
 
 
