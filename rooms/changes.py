@@ -14,8 +14,9 @@ import msgspec
 from django.contrib.auth import SESSION_KEY, get_user_model
 from django.db import DEFAULT_DB_ALIAS, models, transaction
 from django.db.models.signals import post_delete, post_save
+from django.utils import timezone
 
-from rooms import access, identity, signals
+from rooms import access, audit, identity, signals
 from rooms.delivery.frames import Entry, Notice
 from rooms.models import Membership, Participant, Room, Tenant
 
@@ -117,10 +118,13 @@ def _session_ended(instance: Any, using: str, **kwargs: Any) -> None:
     user = instance.get_decoded().get(SESSION_KEY)
     if user is not None:
         _tell(using, users=[user])
+        if instance.expire_date > timezone.now():  # the others are only cleared away
+            audit.session_ended(user)
 
 
 def listen() -> None:
     """Once, when the models are there."""
+    audit.listen()
     watched: list[tuple[type[models.Model], Any]] = [
         (get_user_model(), _person_changed),
         (Membership, _part_changed),

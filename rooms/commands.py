@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final
 from uuid import UUID
@@ -18,7 +18,7 @@ from uuid import UUID
 from django.contrib.auth import get_user_model
 from django.db import InterfaceError, OperationalError, connection
 
-from rooms import access, contract, log, metrics
+from rooms import access, audit, contract, log, metrics
 from rooms.conf import config
 from rooms.contract import Call, Refused, Request, not_found
 from rooms.delivery.frames import encode
@@ -41,6 +41,7 @@ class Command:
     user: Any
     request: Request
     over: Refused | None = None
+    origin: audit.Origin = field(default_factory=audit.origin)
 
 
 class Postponed:
@@ -286,7 +287,7 @@ def _effect(command: Command, grant: access.Grant | None, rooms: Any, people: An
         if grant.room not in rooms:
             return POSTPONED
         call = Call(people[command.user], rooms[grant.room], grant.can, command.request.id)
-        with log.batch():
+        with log.batch(), audit.during(lambda: command.origin):
             answer = kind.effect(call, command.request.data)
         return b"{}" if answer is None else encode(answer)
     except Refused as refused:

@@ -62,6 +62,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=str
     result_days: Count = 1  # that an answer is remembered
     log_days: Count = 30
     log_events: Count = 100_000  # kept a room
+    audit_days: Count = 365  # that changes of access are kept
     roster_limit: Count = 200  # people; above it read marks go to their owner only
     limits: dict[str, Any] = {}  # see rooms.limits
     trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1")  # whose X-Forwarded-For and -Proto are believed

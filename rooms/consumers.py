@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 
 from channels.consumer import AsyncConsumer
 
-from rooms import edge, identity, metrics
+from rooms import audit, edge, identity, metrics
 from rooms.addresses import client_address, home
 from rooms.commands import Command, Outcome
 from rooms.contract import (
@@ -81,6 +81,7 @@ class LiveConsumer(AsyncConsumer):
         self.scope, self.receive, self.send_message = scope, receive, send
         if (await receive())["type"] != "websocket.connect":
             return
+        audit.arrive("live", client_address(scope))
         self.hub = running.start()
         offered = scope.get("subprotocols", [])
         chosen = next((name for name in offered if name in FORMATS), None)

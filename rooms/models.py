@@ -246,7 +246,7 @@ class CommandResult(models.Model):
 
 
 class AuditEntry(models.Model):
-    """Who changed whose access to what. It outlives all that it tells of: its keys hold nothing, and nothing holds it."""
+    """Who changed whose access to what. It outlives all that it tells of: its keys are bound to nothing."""
 
     class Source(models.TextChoices):
         REST = "rest", _("REST")
@@ -273,7 +273,7 @@ class AuditEntry(models.Model):
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     at = models.DateTimeField(db_index=True)
     source = models.CharField(max_length=10, choices=Source.choices)
-    address = models.CharField(max_length=45, blank=True, help_text=_("Where the request came from, where it is known."))
+    address = models.CharField(max_length=45, blank=True, help_text=_("Of the request, where it is known."))
     actor = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.DO_NOTHING, null=True, related_name="+", db_constraint=False, db_index=False
     )

@@ -33,7 +33,7 @@ from rooms.admin.pages import (
 )
 from rooms.admin.scope import acting, everything, named_in_rooms, put, take
 from rooms.contract import Refused
-from rooms.models import CommandResult, Event, Membership, Message, Participant, Room, Tenant
+from rooms.models import AuditEntry, CommandResult, Event, Membership, Message, Participant, Room, Tenant
 from rooms.services import rooms, tenants
 
 INLINE_MAX = 100  # rows within a form: 4 fields each, and Django takes 1,000 in a request
@@ -349,6 +349,24 @@ class MessageAdmin(ReadOnlyAdmin):
     @admin.display(description=_("text"))
     def short(self, obj: Message) -> str:
         return short(obj.text)
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ReadOnlyAdmin):
+    """Names as they were then, and no links: the rows outlive whom and what they tell of."""
+
+    tenant = "tenant"
+    list_display = ["at", "what", "subject_name", "place", "before", "after", "actor_name", "source", "address"]
+    list_filter = ["what", "source", TenantFilter]
+    list_select_related = ["tenant"]
+    search_fields = ["=actor_name", "=subject_name", "room", "=address"]
+    date_hierarchy = "at"
+    columns = ["at", "what", "subject_name", "place", "before", "after", "actor_name", "source", "address"]
+    readonly_fields = ["place"]
+
+    @admin.display(description=_("where"))
+    def place(self, obj: AuditEntry) -> str:
+        return obj.room or str(obj.tenant or "-")
 
 
 @admin.register(CommandResult)

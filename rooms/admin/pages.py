@@ -24,7 +24,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from rooms import contract
-from rooms.admin.scope import everything, managed, put, seen, take, tenant_of
+from rooms.admin.scope import at_work, everything, managed, put, seen, take, tenant_of
 from rooms.contract import Policy, Refused, Role
 from rooms.models import Tenant
 
@@ -160,7 +160,8 @@ class ScopedAdmin(Scoped, Page):
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         try:
-            return super().changeform_view(request, *args, **kwargs)
+            with at_work(request):
+                return super().changeform_view(request, *args, **kwargs)
         except Refused as refused:  # the transaction of the view is undone: show the form again, with the reason
             request._rooms_refused = refused.detail  # type: ignore[attr-defined]
             return super().changeform_view(request, *args, **kwargs)
@@ -168,7 +169,7 @@ class ScopedAdmin(Scoped, Page):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         """What an action does is one transaction."""
         try:
-            with transaction.atomic() if request.method == "POST" else nullcontext():
+            with at_work(request), transaction.atomic() if request.method == "POST" else nullcontext():
                 return super().changelist_view(request, extra_context)
         except Refused as refused:
             self.message_user(request, refused.detail, messages.ERROR)
@@ -176,7 +177,8 @@ class ScopedAdmin(Scoped, Page):
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         try:
-            return super().delete_view(request, object_id, extra_context)
+            with at_work(request):
+                return super().delete_view(request, object_id, extra_context)
         except Refused as refused:
             self.message_user(request, refused.detail, messages.ERROR)
             name = f"{self.admin_site.name}:rooms_{self.opts.model_name}_change"

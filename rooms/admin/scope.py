@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -9,8 +10,10 @@ from django.db import models
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from rooms import audit
+from rooms.addresses import client_address
 from rooms.contract import Role
-from rooms.models import Event, Membership, Message, Participant, Room, Tenant
+from rooms.models import AuditEntry, Event, Membership, Message, Participant, Room, Tenant
 from rooms.services import members
 
 
@@ -40,11 +43,16 @@ def seen(request: HttpRequest, rows: QuerySet[Any], tenant: str) -> QuerySet[Any
 def tenant_of(row: models.Model) -> Any:
     if isinstance(row, Tenant):
         return row.pk
-    if isinstance(row, Membership):
+    if isinstance(row, Membership | AuditEntry):
         return row.tenant_id
     assert isinstance(row, Room | Participant | Message | Event)
     room = row if isinstance(row, Room) else row.log.room if isinstance(row, Event) else row.room
     return None if room.kind == Room.Kind.ME else room.tenant_id
+
+
+def at_work(request: HttpRequest) -> AbstractContextManager[None]:
+    """What is changed in this block is recorded as changed here, by this person."""
+    return audit.coming_from("admin", address=client_address(request), actor=request.user)
 
 
 def acting(request: HttpRequest, tenant: Tenant) -> Any:

@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from rooms import access, identity, log
+from rooms import access, audit, identity, log
 from rooms.access import Grant
 from rooms.addresses import client_address, home
 from rooms.api.authentication import TicketAuthentication
@@ -70,6 +70,10 @@ class View(APIView):
 
     def get_exception_handler(self) -> Any:
         return exception_handler
+
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        with audit.coming_from("rest", address=client_address(request)):
+            return super().dispatch(request, *args, **kwargs)
 
     def initialize_request(self, request: Any, *args: Any, **kwargs: Any) -> Request:
         if "Transfer-Encoding" in request.headers and not request.META.get("CONTENT_LENGTH"):

@@ -7,7 +7,8 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 
-from rooms import contract, log
+from rooms import audit, contract, log
+from rooms.audit import What
 from rooms.contract import Call, Part, Refused, Right, Role, Visibility, command
 from rooms.models import Membership, Participant, Room, Tenant
 
@@ -22,7 +23,9 @@ def set_role(tenant: Tenant, user: Any, role: Role | str = Role.MEMBER, *, by: A
         everybody = _lock(batch, tenant)
         membership = Membership.objects.filter(tenant=tenant, user=user).select_related("user", "tenant").first()
         if membership is None:
-            membership = Membership.objects.create(tenant=tenant, user=user, role=role)
+            membership = Membership(tenant=tenant, user=user, role=role)
+            batch.create(audit.entry(membership, What.ROLE, None, role, by=by))
+            membership.save(force_insert=True)
             own = Room.objects.create(
                 tenant=tenant,
                 slug=f"~me.{user.pk}",
@@ -36,6 +39,7 @@ def set_role(tenant: Tenant, user: Any, role: Role | str = Role.MEMBER, *, by: A
         elif membership.role != role:
             if membership.role == Role.OWNER:
                 _require_other_owner(tenant, membership)
+            batch.create(audit.entry(membership, What.ROLE, membership.role, role, by=by))
             membership.role = role
             membership.save(update_fields=["role"])
             name = "member.changed"
@@ -62,6 +66,7 @@ def remove(tenant: Tenant, user: Any, *, by: Any = None) -> None:
             if part.role != Part.BANNED:  # a ban outlives the membership
                 remove_part(part.room, user, by=by)
         Room.objects.filter(tenant=tenant, kind=Room.Kind.ME, owner=user).delete()
+        batch.create(audit.entry(membership, What.ROLE, membership.role, None, by=by))
         membership.delete()
         batch.append(everybody, "member.removed", shown, by=_key(by))
 
@@ -71,11 +76,14 @@ def set_part(room: Room, user: Any, role: Part | str = Part.SPEAKER, *, by: Any 
     role = Part(role)
     with log.batch() as batch:
         _lock_room(batch, room)
-        part = Participant.objects.filter(room=room, user=user).select_related("user").first()
+        part = Participant.objects.filter(room=room, user=user).select_related("user", "room__tenant").first()
         if part is None:
-            part = Participant.objects.create(room=room, user=user, role=role)
+            part = Participant(room=room, user=user, role=role)
+            batch.create(audit.entry(part, What.PART, None, role, by=by))
+            part.save(force_insert=True)
             name = "member.added"
         elif part.role != role:
+            batch.create(audit.entry(part, What.PART, part.role, role, by=by))
             part.role = role
             part.save(update_fields=["role"])
             name = "member.changed"
@@ -89,9 +97,10 @@ def remove_part(room: Room, user: Any, *, by: Any = None) -> None:
     """Take away somebody's part in a room, told in that room only; nothing when there is none."""
     with log.batch() as batch:
         _lock_room(batch, room)
-        part = Participant.objects.filter(room=room, user=user).select_related("user").first()
+        part = Participant.objects.filter(room=room, user=user).select_related("user", "room__tenant").first()
         if part is not None:
             shown = contract.Member.from_row(part)
+            batch.create(audit.entry(part, What.PART, part.role, None, by=by))
             part.delete()
             batch.append(room, "member.removed", shown, by=_key(by))
 

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 from django.db import IntegrityError, transaction
 
-from rooms import contract, log
+from rooms import audit, contract, log
+from rooms.audit import What
 from rooms.contract import Call, Part, Refused, Right, Visibility, command
 from rooms.models import Membership, Participant, Room, Tenant
 
@@ -30,6 +31,9 @@ def create(
         room = Room(tenant=tenant, slug=slug, name=name, visibility=Visibility(visibility), read_only=read_only)
         if Room.objects.filter(tenant=tenant, slug=slug).exists():
             raise Refused("conflict", "This slug is taken.")
+        batch.create(audit.entry(room, What.VISIBILITY, None, room.visibility, by=by))
+        if read_only:
+            batch.create(audit.entry(room, What.READ_ONLY, False, True, by=by))
         try:
             with transaction.atomic():
                 room.save(force_insert=True)
@@ -47,7 +51,9 @@ def create(
         log.create([room, mods])
         tell(batch, "room.created", room, by)
         if by is not None and Membership.objects.filter(tenant=tenant, user=by).exists():
-            part = Participant.objects.create(room=room, user=by, role=Part.MODERATOR)
+            part = Participant(room=room, user=by, role=Part.MODERATOR)
+            batch.create(audit.entry(part, What.PART, None, part.role, by=by))
+            part.save(force_insert=True)
             batch.append(room, "member.added", contract.Member.from_row(part), by=by.pk)
         return room
 
@@ -70,6 +76,8 @@ def update(
         given = {"name": name, "visibility": visibility, "read_only": read_only, "archived": archived}
         changed = [field for field, value in given.items() if value is not None and value != getattr(room, field)]
         for field in changed:
+            if field in audit.ROOM:
+                batch.create(audit.entry(room, audit.ROOM[field], getattr(room, field), given[field], by=by))
             setattr(room, field, given[field])
         if changed:
             room.save(update_fields=changed)

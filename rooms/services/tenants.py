@@ -8,7 +8,8 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from rooms import contract, log
+from rooms import audit, contract, log
+from rooms.audit import What
 from rooms.conf import site_limits
 from rooms.contract import Call, Refused, Right, Role, Visibility, command
 from rooms.limits import Amounts, of_tenant, read_of_tenant
@@ -23,16 +24,18 @@ def create(slug: str, *, name: str, owner: Any = None, by: Any = None) -> Tenant
 
     :raises Refused: ``conflict``, when the slug is taken.
     """
-    with log.batch():
+    with log.batch() as batch:
         if Tenant.objects.filter(slug=slug).exists():
             raise Refused("conflict", "This slug is taken.")
+        tenant = Tenant(slug=slug, name=name)
+        made = audit.entry(tenant, What.ACTIVE, None, True, by=by)
         try:
             with transaction.atomic():
-                tenant = Tenant(slug=slug, name=name)
-                made = audit.entry(tenant, What.ACTIVE, None, True, by=by)
                 tenant.save(force_insert=True)
         except IntegrityError as error:  # another transaction was first
             raise Refused("conflict", "This slug is taken.") from error
+        made.tenant = tenant
+        batch.create(made)
         everybody = Room.objects.create(
             tenant=tenant, slug="~all", kind=Room.Kind.ALL, name=name, visibility=Visibility.TENANT
         )
@@ -65,9 +68,11 @@ def update(
         batch.lock([everybody.pk])
         tenant = Tenant.objects.get(pk=tenant.pk)
         if active is not None and active != tenant.active:
+            batch.create(audit.entry(tenant, What.ACTIVE, tenant.active, active, by=by))
             tenant.active = active
             tenant.save(update_fields=["active"])
         if limits is not None and limits != tenant.limits:
+            batch.create(audit.entry(tenant, What.LIMITS, tenant.limits, limits, by=by))
             tenant.limits = limits
             tenant.save(update_fields=["limits"])
         if name is not None and name != tenant.name:

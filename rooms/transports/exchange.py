@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from typing import Any
 from urllib.parse import parse_qs
 
-from rooms import edge, identity, metrics
+from rooms import audit, edge, identity, metrics
 from rooms.addresses import client_address, home
 from rooms.contract import Refused
 from rooms.delivery.frames import encode
@@ -151,6 +151,7 @@ def endpoint(method: str, transport: str) -> Callable[[Handler], Callable[[Any, 
 
     def decorate(handler: Handler) -> Callable[[Any, Any, Any], Awaitable[None]]:
         async def application(scope: Any, receive: Any, send: Any) -> None:
+            audit.arrive("live", client_address(scope))
             exchange = Exchange(scope, receive, send)
             try:
                 if scope["method"] != method:

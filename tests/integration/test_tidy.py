@@ -45,12 +45,12 @@ def say(person: Any, count: int) -> None:
 def test_each_log_keeps_its_newest_events(settings: Any, room: Room, person: Any) -> None:
     settings.ROOMS = {"LOG_EVENTS": 3}
     say(person, 5)  # after room.created
-    assert tidy() == "Gone: 3 events of 1 room, 0 answers to commands."
+    assert tidy() == "Gone: 3 events of 1 room, 0 answers to commands, 0 changes of access."
     reading = log.read(room.pk, 0, 100)
     assert reading is not None
     assert (reading.floor, reading.head, [entry.seq for entry in reading.entries]) == (3, 6, [4, 5, 6])
     assert Message.objects.filter(room=room).count() == 5
-    assert tidy() == "Gone: 0 events of 0 rooms, 0 answers to commands."
+    assert tidy() == "Gone: 0 events of 0 rooms, 0 answers to commands, 0 changes of access."
 
 
 def test_old_events_go_and_old_answers(settings: Any, room: Room, person: Any) -> None:
@@ -60,7 +60,7 @@ def test_old_events_go_and_old_answers(settings: Any, room: Room, person: Any) -
     Event.objects.filter(log=room.pk, seq__lte=3).update(at=old)
     first = CommandResult.objects.order_by("pk")[0]
     CommandResult.objects.filter(pk=first.pk).update(created_at=old)
-    assert tidy() == "Gone: 3 events of 1 room, 1 answer to commands."
+    assert tidy() == "Gone: 3 events of 1 room, 1 answer to commands, 0 changes of access."
     assert RoomLog.objects.get(room=room).floor == 3
     assert CommandResult.objects.count() == 2
 

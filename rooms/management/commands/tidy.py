@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-from rooms import commands, log
+from rooms import audit, commands, log
 from rooms.conf import config
 from rooms.models import Room
 
@@ -16,8 +16,9 @@ from rooms.models import Room
 class Command(BaseCommand):
     help = (
         "Trim every room's log to ROOMS['LOG_EVENTS'] events of the last ROOMS['LOG_DAYS'] days, and forget the "
-        "answers to commands that are older than ROOMS['RESULT_DAYS'] days. Messages stay, and so does the newest "
-        "value of each key. A reader whose place was trimmed away is told to load afresh. Safe while the site runs."
+        "answers to commands that are older than ROOMS['RESULT_DAYS'] days, and changes of access that are older than "
+        "ROOMS['AUDIT_DAYS'] days. Messages stay, and so does the newest value of each key. A reader whose place was "
+        "trimmed away is told to load afresh. Safe while the site runs."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -29,8 +30,10 @@ class Command(BaseCommand):
             events += gone
             rooms += gone > 0
         answers = commands.forget(now - timedelta(days=settings.result_days))
+        seen = audit.forget(now - timedelta(days=settings.audit_days))
         self.stdout.write(
-            f"Gone: {_count(events, 'event')} of {_count(rooms, 'room')}, {_count(answers, 'answer')} to commands."
+            f"Gone: {_count(events, 'event')} of {_count(rooms, 'room')}, {_count(answers, 'answer')} to commands, "
+            f"{_count(seen, 'change')} of access."
         )
 
 
