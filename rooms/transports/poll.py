@@ -108,8 +108,10 @@ async def poll(exchange: Exchange) -> None:
             connection.say(hello(connection, who, terms))
         if malformed:
             connection.say(*malformed)
-        elif (pause := hub.meter.poll(connection.speaker, time.monotonic())) and not await exchange.stay(pause):
-            return
+        if any(wanted.values()):  # it goes on: over the limit it is answered later
+            pause = hub.meter.poll(connection.speaker, time.monotonic())
+            if pause and not await exchange.stay(pause):
+                return
         await connection.join(*joins)
         seat.settle()
         if None in wanted.values():

@@ -41,12 +41,14 @@ class Cell:
     layer: str
     _stack: ExitStack
     rooms_made: int = 0
+    people_made: int = 0  # members of acme who have done nothing yet
     kept: dict[str, Any] = field(default_factory=dict)  # what is made once for several tests
     _clients: dict[str, httpx.Client] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=count)
+    _newcomers: Iterator[int] = field(default_factory=count)
 
     def __post_init__(self) -> None:
-        script = f"from tests.support.populate import main; main({self.rooms_made})"
+        script = f"from tests.support.populate import main; main({self.rooms_made}, {self.people_made})"
         self._people = json.loads(self.site.manage("shell", "-v0", "-c", script).splitlines()[-1])
 
     @property
@@ -71,6 +73,12 @@ class Cell:
     def caller(self, name: str, **headers: str) -> Caller:
         """This person at a browser."""
         return Caller.browser(self.rest(name)).saying(**headers)
+
+    def newcomer(self, *, address: str = "") -> Caller:
+        """Somebody who has asked for nothing yet, at a browser with an address that is nobody else's, or this one."""
+        number = next(self._newcomers)
+        session = self._people[f"newcomer-{number % self.people_made}"]["session"]
+        return Caller(session, CSRF).saying(X_Forwarded_For=address or f"203.0.113.{number}")
 
     def ticket(self, name: str) -> str:
         answer = self.rest(name).post("/api/tickets/")
