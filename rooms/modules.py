@@ -51,7 +51,7 @@ NEEDED = {
         "links",
         *CONNECTION,
     ),
-    "room-list": ("message", "links", "shared", *CONNECTION),
+    "room-list": ("message", "links", "shared", "status", *CONNECTION),
 }
 
 

@@ -116,7 +116,12 @@ def my_rooms(user: Any) -> list[tuple[Tenant, list[RoomRow]]]:
         shown = contract.Message.from_row(message) if message else None
         return RoomRow(room, f"{room.log.epoch}:{room.log.head}", shown, unread)
 
-    return [(tenant, [row(room) for room in rooms]) for tenant, rooms in tenants if rooms or tenant.pk in members_of]
+    def place(row: RoomRow) -> tuple[bool, float]:
+        """The latest word first, then where nothing was said, by name; what is closed comes last."""
+        return row.room.archived, -row.last.created_at.timestamp() if row.last else 0.0
+
+    shown = [(tenant, [row(room) for room in rooms]) for tenant, rooms in tenants if rooms or tenant.pk in members_of]
+    return [(tenant, sorted(rows, key=place)) for tenant, rows in shown]
 
 
 def _lines(rows: Iterable[Message], me: str) -> list[Line]:

@@ -25,7 +25,8 @@ SEQ = re.compile(r"[0-9]{1,15}", re.ASCII)
 @login_required
 def home(request: HttpRequest) -> HttpResponse:
     """My tenants and rooms, with what happened in them."""
-    return render(request, "rooms/home.html", {"tenants": pages.my_rooms(request.user.pk)})
+    login = redirect_to_login(request.get_full_path()).url  # where a page leads whose log-in has ended
+    return render(request, "rooms/home.html", {"tenants": pages.my_rooms(request.user.pk), "login": login})
 
 
 @gzip_page  # 85 KB of a room with its history are 6 so; Django adds bytes by chance, against BREACH

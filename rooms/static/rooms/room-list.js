@@ -1,7 +1,8 @@
-// My rooms, with what happens in them: who spoke last, and where something is unread.
+// My rooms, with what happens in them: who spoke last, and where something is unread. Where something is said goes first.
 
 import { part } from "./message.js";
 import { hold } from "./shared.js";
+import { statusLine } from "./status.js";
 
 const MOST = 90; // rooms that one connection follows; the server allows 100
 
@@ -15,6 +16,21 @@ if (rows.length) {
     room.on("chat.message", ({ message }) => message.deleted || show(row, message));
     room.on("chat.read", ({ user }) => user.id === page.dataset.userId && mark(row, false));
   }
+  const status = statusLine(/** @type {HTMLElement} */ (page.querySelector("[data-status]")));
+  live.on("state", status);
+  status(live.state);
+}
+
+/** @type {Set<HTMLElement>} */
+const news = new Set(); // rows that wait for the pointer to leave their list: nothing moves from under it
+for (const list of page.querySelectorAll(".room-list")) {
+  list.addEventListener("pointerleave", () => {
+    for (const row of news) {
+      if (!list.contains(row)) continue;
+      news.delete(row);
+      lift(row);
+    }
+  });
 }
 
 /** @param {HTMLElement} row @param {import("./message.js").Message} message */
@@ -24,6 +40,18 @@ function show(row, message) {
   /** @type {HTMLTimeElement} */ (part(row, "time")).dateTime = message.created_at;
   showTime(row);
   mark(row, message.author?.id !== page.dataset.userId);
+  news.delete(row); // the latest comes last
+  if (row.parentElement?.matches(":hover")) news.add(row);
+  else lift(row);
+}
+
+/** To the top. What has the focus stays where it is in the document, and so keeps it. @param {HTMLElement} row */
+function lift(row) {
+  const list = row.parentElement;
+  if (!list || list.firstElementChild === row) return;
+  if (!row.contains(document.activeElement)) return list.prepend(row);
+  const above = [...list.children].slice(0, [...list.children].indexOf(row));
+  row.after(...above);
 }
 
 /** @param {HTMLElement} row @param {boolean} unread */
