@@ -31,8 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="module")
 def demo(sites: Sites) -> Iterator[Site]:
     """The site as a newcomer finds it."""
-    with sites.running(settings="realtime_project.settings") as site:
-        site.manage("seed_demo")
+    with sites.running(settings="realtime_project.settings", demo=True) as site:
         yield site
 
 

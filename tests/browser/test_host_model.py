@@ -42,8 +42,7 @@ def open_page(browser: Browser, url: str, name: str) -> tuple[BrowserContext, Pa
 
 @pytest.mark.parametrize("nodes", [1, 2])
 def test_an_order_that_is_changed_through_drf_is_seen_in_two_browsers(browser, live_site, nodes):
-    site = live_site(nodes=nodes)
-    site.manage("seed_demo")
+    site = live_site(nodes=nodes, demo=True)
     tenant = site.manage("shell", "-v0", "-c", "from rooms.models import *; print(Tenant.objects.get(slug='acme').pk)")
     opened = [
         open_page(browser, node.url, name) for node, name in zip((site.nodes * 2)[:2], ("bob", "erin"), strict=True)

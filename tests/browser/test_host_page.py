@@ -13,8 +13,7 @@ from tests.support.sites import Site
 
 
 def test_rooms_live_on_any_page(browser: Browser, live_site: Callable[..., Site]) -> None:
-    site = live_site()
-    site.manage("seed_demo")
+    site = live_site(demo=True)
     people = {}
     for name in ("alice", "bob"):
         context = browser.new_context(base_url=site.url)

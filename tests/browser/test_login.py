@@ -10,8 +10,7 @@ from tests.support.sites import Site, Sites
 
 @pytest.fixture(scope="module")
 def site(sites: Sites) -> Iterator[Site]:
-    with sites.running(settings="realtime_project.settings") as site:
-        site.manage("seed_demo")
+    with sites.running(settings="realtime_project.settings", demo=True) as site:
         yield site
 
 

@@ -35,7 +35,9 @@ def cell(request: pytest.FixtureRequest, sites: Sites) -> Iterator[Cell]:
     server, layer = request.param
     nodes = 2 if layer == "valkey" else 1
     with (
-        sites.running(server=server, layer=layer, nodes=nodes, rooms=ROOMS, env={"ROOMS_LIMITS": "off"}) as site,
+        sites.running(
+            server=server, layer=layer, nodes=nodes, demo=True, rooms=ROOMS, env={"ROOMS_LIMITS": "off"}
+        ) as site,
         ExitStack() as stack,
     ):
         yield Cell(site, server, layer, stack, rooms_made=400)
@@ -45,7 +47,9 @@ def cell(request: pytest.FixtureRequest, sites: Sites) -> Iterator[Cell]:
 def hasty(cell: Cell, sites: Sites) -> Iterator[Cell]:
     """One node of the same kind whose patience is short, and where nobody reads without a login."""
     with (
-        sites.running(server=cell.server, layer=cell.layer, rooms=HASTY, env={"ROOMS_LIMITS": "off"}) as site,
+        sites.running(
+            server=cell.server, layer=cell.layer, demo=True, rooms=HASTY, env={"ROOMS_LIMITS": "off"}
+        ) as site,
         ExitStack() as stack,
     ):
         yield Cell(site, cell.server, cell.layer, stack, rooms_made=20)

@@ -18,9 +18,7 @@ EVENTS = "/api/tenants/acme/rooms/general/events/"
 
 @pytest.fixture
 def site(live_site: Callable[..., Site]) -> Site:
-    site = live_site(nodes=2)
-    site.manage("seed_demo")
-    return site
+    return live_site(nodes=2, demo=True)
 
 
 @pytest.fixture

@@ -24,8 +24,7 @@ async def test_it_ends_although_a_command_waits_for_the_database(
 ) -> None:
     if pytestconfig.stash[BACKEND].postgres:
         pytest.skip("a room that is held is given up there after LOCK_TIMEOUT; this is about SQLite's 20 s")
-    site = live_site()
-    site.manage("seed_demo")
+    site = live_site(demo=True)
     with closing(log_in(site.url, "alice")) as alice:
         live = await Live.open(site.ws_url, alice)
         await live.join(GENERAL)

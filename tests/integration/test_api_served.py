@@ -22,8 +22,7 @@ MESSAGES = f"{GENERAL}messages/"
 
 @pytest.fixture(scope="module", params=["uvicorn", "daphne"])
 def site(request: pytest.FixtureRequest, sites: Sites) -> Iterator[Site]:
-    with sites.running(server=request.param) as site:
-        site.manage("seed_demo")
+    with sites.running(server=request.param, demo=True) as site:
         yield site
 
 

@@ -31,8 +31,7 @@ WAYS: dict[str, dict[str, Any]] = {
 def cell(sites: Sites) -> Iterator[Cell]:
     """One node that many tests share."""
     rooms = {"GRANT_TTL": 3, "HEAL_INTERVAL": 0.5, "WINDOW": 16}
-    with sites.running(rooms=rooms, env={"ROOMS_LIMITS": "off"}) as site, ExitStack() as stack:
-        site.manage("seed_demo")
+    with sites.running(rooms=rooms, demo=True, env={"ROOMS_LIMITS": "off"}) as site, ExitStack() as stack:
         yield Cell(site, "uvicorn", "memory", stack)
 
 
@@ -241,8 +240,7 @@ async def test_the_same_id_is_one_effect(cell: Cell, dial: Callable[..., Any], r
 def fragile(sites: Sites) -> Iterator[Cell]:
     """A node that tests kill, and start again."""
     rooms = {"GRANT_TTL": 3, "HEAL_INTERVAL": 0.5, "WINDOW": 16, "TICKET_TTL": 5, "IDLE_TIMEOUT": 1, "STALL_TIMEOUT": 2}
-    with sites.running(rooms=rooms, env={"ROOMS_LIMITS": "off"}) as site, ExitStack() as stack:
-        site.manage("seed_demo")
+    with sites.running(rooms=rooms, demo=True, env={"ROOMS_LIMITS": "off"}) as site, ExitStack() as stack:
         yield Cell(site, "uvicorn", "memory", stack)
 
 

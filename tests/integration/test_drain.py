@@ -36,9 +36,7 @@ LiveSite = Callable[..., Site]
 
 @pytest.fixture
 def site(live_site: LiveSite) -> Site:
-    site = live_site(env={"ROOMS_LIMITS": "off"})
-    site.manage("seed_demo")
-    return site
+    return live_site(demo=True, env={"ROOMS_LIMITS": "off"})
 
 
 @pytest.fixture
@@ -184,8 +182,7 @@ async def history(alice: httpx.Client) -> dict[int, Any]:
 
 
 async def test_each_worker_drains(live_site: LiveSite, connect: Connect) -> None:
-    site = live_site(workers=2, layer="valkey", env={"ROOMS_LIMITS": "off"})
-    site.manage("seed_demo")
+    site = live_site(workers=2, layer="valkey", demo=True, env={"ROOMS_LIMITS": "off"})
     node = site.nodes[0]
     with closing(log_in(site.url, "alice")) as alice:
         caller = Caller.browser(alice)

@@ -64,8 +64,7 @@ def test_lost_answers_double_nothing(live_site: Callable[..., Site]) -> None:
 
 
 def test_it_stops_at_the_line_that_is_refused(live_site: Callable[..., Site]) -> None:
-    site = live_site()
-    site.manage("seed_demo")
+    site = live_site(demo=True)
     with pytest.raises(AssertionError, match=r"Line 2: .* refused it: forbidden: You may not do this here\. 0 lines"):
         site.manage("replay", str(SAMPLE), "--room", "acme/announcements", "--speed", "0", "--url", site.url)
     assert messages(site, "acme", "announcements") == []

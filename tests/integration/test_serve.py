@@ -64,8 +64,7 @@ def test_it_says_where_and_stops_in_peace(live_site: LiveSite) -> None:
 
 
 def test_two_nodes_share_a_site(live_site: LiveSite) -> None:
-    site = live_site(nodes=2)
-    site.manage("seed_demo")
+    site = live_site(nodes=2, demo=True)
     for node in site.nodes:
         assert get(f"{node.url}/readyz")[0] == 200
     site.kill(1)

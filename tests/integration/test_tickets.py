@@ -94,8 +94,7 @@ def test_cookies_beside_a_ticket_count_for_nothing(alice) -> None:
 
 @pytest.fixture(scope="module", params=["uvicorn", "daphne"])
 def site(request: pytest.FixtureRequest, sites: Sites) -> Iterator[Site]:
-    with sites.running(server=request.param) as site:
-        site.manage("seed_demo")
+    with sites.running(server=request.param, demo=True) as site:
         yield site
 
 

@@ -139,7 +139,7 @@ def manage(env: Mapping[str, str], *arguments: str, timeout: float = 120, cwd: P
 
 
 class Sites:
-    """Makes sites of one test run. A migrated database is made once and copied."""
+    """Makes sites of one test run. A database is migrated once, and copied."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -154,17 +154,19 @@ class Sites:
         workers: int = 1,
         layer: str | None = None,
         settings: str = "tests.settings",
+        demo: bool = False,
         env: Mapping[str, str] | None = None,
         rooms: Mapping[str, Any] | None = None,
         limits: str = "off",
         arguments: Sequence[str] = (),
     ) -> Iterator[Site]:
-        """A site with an empty, migrated database, until the block ends.
+        """A site with a migrated database, until the block ends.
 
         :param server: ``uvicorn`` (``manage.py serve``) or ``daphne``.
         :param workers: processes of each uvicorn, behind one port.
         :param layer: ``memory`` or ``valkey``; by itself, Valkey for several nodes and on the servers' backend.
         :param settings: the site with the tests' host app; or ``realtime_project.settings``.
+        :param demo: its database is not empty: as ``manage.py seed_demo`` leaves it.
         :param env: environment variables beside those of the tests.
         :param rooms: what ``ROOMS`` says in ``tests.settings``.
         :param arguments: more for the server's command line.
@@ -175,7 +177,7 @@ class Sites:
         folder = self._backend.folder / f"site-{next(self._numbers)}"
         folder.mkdir()
         with ExitStack() as stack:
-            database_url = stack.enter_context(self._database(folder))
+            database_url = stack.enter_context(self._database(folder, self._seeded if demo else self._migrated))
             environment = {**_environment(settings, database_url), "ROOMS_LIMITS": limits}
             site = Site(environment, database_url, None)
             if layer == "valkey":
@@ -194,28 +196,39 @@ class Sites:
             yield site
 
     @contextmanager
-    def _database(self, folder: Path) -> Iterator[str]:
+    def _database(self, folder: Path, template: str) -> Iterator[str]:
         if postgres := self._backend.postgres:
             name = folder.name.replace("-", "_")
-            postgres.create(name, template=self._template)
+            postgres.create(name, template=template)
             try:
                 yield postgres.url(name)
             finally:
                 postgres.drop(name)
         else:
-            shutil.copy(self._template, folder / "site.sqlite3")
+            shutil.copy(template, folder / "site.sqlite3")
             yield f"sqlite:///{folder / 'site.sqlite3'}"
 
+    # Databases that nobody is connected to, to be copied.
+
     @cached_property
-    def _template(self) -> str:
-        """A migrated database that nobody is connected to."""
+    def _migrated(self) -> str:
+        return self._template("migrated", None, "migrate", "-v0")
+
+    @cached_property
+    def _seeded(self) -> str:
+        return self._template("seeded", self._migrated, "seed_demo", "--force")
+
+    def _template(self, name: str, origin: str | None, *command: str) -> str:
+        """What a command makes of another one, or of nothing."""
         if postgres := self._backend.postgres:
-            name, url = "template_site", postgres.url("template_site")
-            postgres.create(name)
+            postgres.create(name, template=origin or "template1")
+            url = postgres.url(name)
         else:
-            name = str(self._backend.folder / "template.sqlite3")
+            name = str(self._backend.folder / f"{name}.sqlite3")
+            if origin:
+                shutil.copy(origin, name)
             url = f"sqlite:///{name}"
-        manage(_environment("tests.settings", url), "migrate", "-v0")
+        manage(_environment("tests.settings", url), *command)
         return name
 
 

@@ -119,8 +119,7 @@ def address(node: Node) -> Address:
 def staged(sites: Sites, *, rooms: int, **options: Any) -> Iterator[Stage]:
     """A site with the demo people and these rooms; ``options`` are those of ``Sites.running``."""
     with ExitStack() as stack:
-        site = stack.enter_context(sites.running(settings=SETTINGS, env=UNLIMITED, **options))
-        site.manage("seed_demo")
+        site = stack.enter_context(sites.running(settings=SETTINGS, env=UNLIMITED, demo=True, **options))
         clients = [stack.enter_context(closing(log_in(site.url, name))) for name in PEOPLE]
         badges = [Badge(client.cookies["sessionid"], client.cookies["csrftoken"]) for client in clients]
         names = []
