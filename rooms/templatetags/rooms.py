@@ -7,6 +7,7 @@ from typing import Any
 from django import template
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.views import redirect_to_login
+from django.utils.crypto import salted_hmac
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
@@ -20,6 +21,17 @@ register.simple_tag(modules.preloads)
 def exact(text: str) -> SafeString:
     """Escaped so that the browser has the very same text: its parser would make a bare CR an LF."""
     return mark_safe(escape(text).replace("\r", "&#13;"))  # noqa: S308 escaped in this line
+
+
+@register.simple_tag(takes_context=True)
+def live_session(context: template.Context) -> str:
+    """A name for the log-in of this page, for ``connect({ user, session })``; empty for nobody.
+
+    Tabs of one log-in share a connection. The name tells nothing of the session's key, and is another after each log-in.
+    """
+    session = getattr(context.get("request"), "session", None)
+    key = session.session_key if session is not None else None
+    return salted_hmac("rooms.live_session", key, algorithm="sha256").hexdigest()[:32] if key else ""
 
 
 @register.inclusion_tag("rooms/live_room.html", takes_context=True)
@@ -40,4 +52,5 @@ def live_room(context: template.Context, room: models.Room | pages.RoomPage | st
         address = room.address if isinstance(room, models.Room) else room
         page = pages.room_page(user, address)
     login = redirect_to_login(request.get_full_path()).url if request is not None else ""
-    return {"page": page, "heading": heading, "login": login, "nobody": not user.is_authenticated}
+    session = live_session(context)
+    return {"page": page, "heading": heading, "login": login, "nobody": not user.is_authenticated, "session": session}

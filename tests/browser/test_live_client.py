@@ -120,7 +120,7 @@ class Server:
 
 @pytest.fixture
 def server(visit: Callable[..., Person], room: str) -> Server:
-    server = Server(visit("bob"))
+    server = Server(visit("bob").without_workers())
     server.open(room)
     return server
 

@@ -103,7 +103,7 @@ def test_many_messages_at_once_come_once_and_in_order(visit: Visit, room: str) -
 
 
 def test_a_message_is_shown_at_once_and_settles(visit: Visit, room: str) -> None:
-    alice = visit("alice")
+    alice = visit("alice").without_workers()
     held: list[Any] = []
 
     def between(page: WebSocketRoute) -> None:
@@ -233,7 +233,7 @@ def test_a_history_that_broke_is_read_afresh(visit: Visit, rest: Rest, demo: Sit
 
 
 def test_a_network_that_is_gone_is_called_so(visit: Visit, room: str) -> None:
-    bob = visit("bob").open(room)
+    bob = visit("bob").without_workers().open(room)
     bob.page.context.set_offline(True)
     expect(bob.status).to_have_text("You are offline")
     bob.say("kept")

@@ -24,6 +24,11 @@ class Person:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("dialog", lambda dialog: self.complaints.append(f"dialog: {dialog.message}"))
 
+    def without_workers(self) -> Person:
+        """A browser that has no shared workers: a tab holds the connection, where Playwright sees it."""
+        self.page.context.add_init_script("delete globalThis.SharedWorker")
+        return self
+
     def log_in(self, name: str) -> Person:
         self.page.goto("/accounts/login/")
         self.page.get_by_label("Username").fill(name)

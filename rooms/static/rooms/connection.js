@@ -1,10 +1,10 @@
 // The connection itself: it opens a transport, and when that ends it waits as the protocol says and opens another. On a
-// fallback it tries, in the background, to climb back to its first choice.
+// fallback it tries, in the background, to climb back to its first choice. It runs in a page or in a worker, and so knows
+// nothing of a page: what happens to pages it is told.
 
 import { Emitter, backoff, mayReturn } from "./protocol.js";
 import { race } from "./race.js";
 import { TIMES } from "./times.js";
-import { ORDER, opener, order, remember } from "./transports.js";
 
 /**
  * @typedef {import("./websocket.js").Transport} Transport
@@ -23,7 +23,7 @@ const IDLE = 4440; // until the user acts
 const STEADY = 10_000; // ms that a connection must last to count as a success
 const PATIENT = 2; // attempts that the first transport has for itself, before the others have their turn in each
 
-/** Emits `state`, `opened` with `live.hello`'s data, and `heard` with each vector after it. */
+/** Emits `state`, `opened` with `live.hello`'s data, and `heard` with the vectors of each frame, as a transport does. */
 export class Connection extends Emitter {
   /** @type {State} */
   state = { state: "stopped", everOpen: false };
@@ -39,20 +39,21 @@ export class Connection extends Emitter {
   #openedAt = 0;
   #tries = 0;
   #refusedLogin = false;
+  watched = true; // somebody looks at what comes
   #open;
-  #need;
+  #first;
+  #order;
 
-  /** @param {URL} base the folder of the endpoints @param {import("./transports.js").Need} need */
-  constructor(base, need) {
+  /**
+   * @param {ReturnType<import("./transports.js").opener>} open
+   * @param {import("./transports.js").Name} first the transport that it climbs back to
+   * @param {import("./transports.js").Name[]} order in which they are tried
+   */
+  constructor(open, first, order) {
     super();
-    this.#open = opener(base);
-    this.#need = need;
-    addEventListener("online", () => this.#hurry());
-    addEventListener("offline", () => this.#lose("offline"));
-    document.addEventListener("visibilitychange", () => document.hidden || this.#hurry());
-    // A page that is kept to come back to must hold no connection, and finds it dead in any case.
-    addEventListener("pagehide", ({ persisted }) => persisted && this.#lose("the page rests"));
-    addEventListener("pageshow", ({ persisted }) => persisted && this.#hurry());
+    this.#open = open;
+    this.#first = first;
+    this.#order = order;
   }
 
   /** Connect, if it is not so already. */
@@ -79,19 +80,18 @@ export class Connection extends Emitter {
   /** @param {"connecting" | "reconnecting" | "offline"} state */
   #begin(state) {
     this.#show({ state });
-    this.#transport = this.#attempt(order(this.#need), this.#tries >= PATIENT);
+    this.#transport = this.#attempt(this.#order, this.#tries >= PATIENT);
   }
 
   /** @param {import("./transports.js").Name[]} names @param {boolean} hasty */
   #attempt(names, hasty) {
-    const heard = (/** @type {import("./protocol.js").Vector} */ vector) => this.emit("heard", vector);
     /** @type {Transport} */
     const attempt = race(
       names,
       this.#open,
       {
         opened: (name, hello) => this.#opened(attempt, name, hello),
-        heard,
+        heard: (vectors, handled) => this.emit("heard", vectors, handled),
         ended: (end) => (attempt === this.#better ? this.#climb() : this.#ended(end)),
       },
       hasty,
@@ -110,9 +110,9 @@ export class Connection extends Emitter {
     this.#transport = transport;
     this.#refusedLogin = false;
     this.#openedAt = Date.now();
-    remember(this.#need, name);
+    this.#order = [name, ...this.#order.filter((other) => other !== name)];
     this.#show({ state: "connected", transport: name, everOpen: true });
-    if (name !== ORDER[this.#need][0]) this.#climb();
+    if (name !== this.#first) this.#climb();
     this.emit("opened", hello);
   }
 
@@ -122,8 +122,8 @@ export class Connection extends Emitter {
     clearTimeout(this.#climbing);
     this.#climbing = setTimeout(
       () => {
-        if (document.hidden || !navigator.onLine) this.#climb();
-        else this.#better = this.#attempt(ORDER[this.#need].slice(0, 1), false);
+        if (!this.watched || !navigator.onLine) this.#climb();
+        else this.#better = this.#attempt([this.#first], false);
       },
       TIMES.climb * (0.75 + Math.random() / 2),
     );
@@ -149,12 +149,12 @@ export class Connection extends Emitter {
   }
 
   /** The network is back, or somebody looks: do not sit out a wait of our own. */
-  #hurry() {
+  hurry() {
     if (this.state.retryAt !== undefined && !this.#told) this.#retry();
   }
 
   /** The connection is gone: do not wait for the silence to tell. @param {string} reason */
-  #lose(reason) {
+  lose(reason) {
     if (this.#transport) this.#ended({ code: 1006, reason });
   }
 

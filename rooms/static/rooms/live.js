@@ -1,15 +1,16 @@
-// What a page has of its rooms: one connection, however many rooms, and commands that happen once.
+// What a page has of its rooms: one connection, however many rooms and tabs, and commands that happen once.
 //
 //     import { connect } from ".../rooms/live.js";
-//     const live = connect();
+//     const live = connect({ user, session });
 //     const room = live.room("acme/general", { cursor });
 //     room.on("chat.message", (data, { seq, by, at }) => …);
 //     await room.send("chat.send", { text });
 //     live.on("state", ({ state, transport, reason, retryAt, everOpen }) => …);
 
-import { Connection, UNAUTHENTICATED } from "./connection.js";
+import { UNAUTHENTICATED } from "./connection.js";
+import { Line } from "./line.js";
 import { Outbox } from "./outbox.js";
-import { Emitter, LiveError } from "./protocol.js";
+import { Emitter, LiveError, newId } from "./protocol.js";
 import { LiveRoom } from "./room.js";
 
 /** @typedef {import("./protocol.js").Vector} Vector */
@@ -22,6 +23,8 @@ import { LiveRoom } from "./room.js";
  *   "occasional" with polls; each goes over to the others where it must
  * @property {string | null} [user] id of the person whose page this is, null for nobody; a connection that turns
  *   out to be somebody else's, after another log-in in this browser, is not used
+ * @property {string} [session] names the log-in (the tag `live_session`); the tabs of one user and session share a
+ *   connection, and without it the page has one of its own
  */
 
 /** @param {Options} [options] */
@@ -36,22 +39,23 @@ export function connect(options = {}) {
  * earlier page of this tab gave is refused: there is nobody else to hear it.
  */
 export class Live extends Emitter {
-  /** @type {Map<string, LiveRoom>} */
+  /** By their ids as readers. @type {Map<string, LiveRoom>} */
   #rooms = new Map();
   #outbox;
-  #connection;
+  #line;
   #user;
 
   /** @param {Options} options */
-  constructor({ url = "/live/", need = "duplex", user }) {
+  constructor({ url = "/live/", need = "duplex", user, session }) {
     super();
+    const person = user && session ? `${user}:${session}` : null;
     this.#user = user;
-    this.#outbox = new Outbox(user);
+    this.#outbox = new Outbox(person ?? user);
     this.#outbox.restore((error, vector) => this.emit("unsent", error, ...vector));
-    this.#connection = new Connection(new URL(url, location.href), need);
-    this.#connection.on("opened", (hello) => this.#opened(hello));
-    this.#connection.on("heard", (vector) => this.#heard(vector));
-    this.#connection.on("state", (state) => {
+    this.#line = new Line(new URL(url, location.href), need, person);
+    this.#line.on("opened", (hello) => this.#opened(hello));
+    this.#line.on("heard", (vector, readers) => this.#heard(vector, readers));
+    this.#line.on("state", (state) => {
       this.emit("state", state);
       if (state.state !== "connected") this.#outbox.unsaid();
       if (state.state === "stopped") this.#giveUp(state.reason);
@@ -59,17 +63,17 @@ export class Live extends Emitter {
   }
 
   get state() {
-    return this.#connection.state;
+    return this.#line.state;
   }
 
   /** Connect, if it is not so already. */
   start() {
-    this.#connection.start();
+    this.#line.start();
   }
 
   /** End the connection. Commands without an answer are rejected; sent again with their ids they happen once. */
   stop(reason = "") {
-    this.#connection.stop(reason);
+    this.#line.stop(reason);
   }
 
   /**
@@ -79,18 +83,18 @@ export class Live extends Emitter {
    * @param {import("./room.js").RoomOptions} [options]
    */
   room(name, options = {}) {
-    const room = new LiveRoom(
-      name,
-      options,
-      (vector) => this.#connection.send(vector),
-      (...command) => this.#perform(...command),
-    );
-    this.#rooms.set(name, room);
+    const id = newId();
+    const room = new LiveRoom(name, options, {
+      join: (...question) => this.#line.join(id, name, ...question),
+      leave: () => this.#rooms.delete(id) && this.#line.leave(id, name),
+      perform: (...command) => this.#perform(...command),
+    });
+    this.#rooms.set(id, room);
     room.join();
     return room;
   }
 
-  /** @type {import("./room.js").Perform} */
+  /** @type {import("./room.js").Ways["perform"]} */
   #perform(name, data, meta) {
     this.start();
     const { command, answer } = this.#outbox.add([name, data, meta]);
@@ -102,7 +106,7 @@ export class Live extends Emitter {
   #say(command) {
     const [, , meta] = command.vector;
     try {
-      this.#connection.send(command.vector);
+      this.#line.send(command.vector);
       if (this.state.state === "connected") this.#outbox.said(command);
     } catch (error) {
       this.#outbox.take(meta?.id);
@@ -121,25 +125,22 @@ export class Live extends Emitter {
   /** @param {import("./websocket.js").Hello} hello */
   #opened({ user }) {
     if (this.#user !== undefined && this.#user !== (user?.id ?? null)) {
-      this.#connection.stop("somebody else is logged in", UNAUTHENTICATED);
+      this.#line.stop("somebody else is logged in", UNAUTHENTICATED);
       return;
     }
-    for (const room of this.#rooms.values()) room.join();
+    for (const room of this.#rooms.values()) room.reopened();
     for (const command of this.#outbox.all()) this.#say(command);
   }
 
-  /** @param {Vector} vector */
-  #heard(vector) {
+  /** @param {Vector} vector @param {string[]} [readers] the rooms that it is for; else it answers a command */
+  #heard(vector, readers) {
+    if (readers) return readers.forEach((id) => this.#rooms.get(id)?.hear(vector));
     const [name, data, meta = {}] = vector;
-    if (meta.room !== undefined) {
-      this.#rooms.get(meta.room)?.receive(vector);
-    } else if (![...this.#rooms.values()].some((room) => room.answered(vector))) {
-      if (name === "live.error" && this.#again(meta.re ?? "", data)) return;
-      const command = this.#outbox.take(meta.re);
-      if (name === "live.ok") command?.resolve(data);
-      else if (name === "live.error" && command) command.reject(new LiveError(data));
-      else if (name === "live.error") console.warn(`live: ${data.code}: ${data.detail}`);
-    }
+    if (name === "live.error" && this.#again(meta.re ?? "", data)) return;
+    const command = this.#outbox.take(meta.re);
+    if (name === "live.ok") command?.resolve(data);
+    else if (name === "live.error" && command) command.reject(new LiveError(data));
+    else if (name === "live.error") console.warn(`live: ${data.code}: ${data.detail}`);
   }
 
   /**

@@ -1,7 +1,6 @@
 // What a stream and polls have in common. They listen with one request and speak with others; to everybody else this is
 // one connection, with the interface of websocket.js.
 
-import { csrfToken } from "./http.js";
 import { Places } from "./places.js";
 import { Post } from "./post.js";
 import { MAX_FRAME_BYTES } from "./protocol.js";
@@ -24,15 +23,16 @@ const HELLO_LIMIT = 10_000; // ms from the start to live.hello
 
 /**
  * @param {URL} base
+ * @param {() => string} csrfToken as it is now; it changes with the log-in
  * @param {import("./websocket.js").Ears} ears
  * @param {number} quiet ms of silence after which the server is dead
  * @param {Listen} listen
  * @returns {import("./websocket.js").Transport}
  */
-export function overHttp(base, { opened, heard, ended }, quiet, listen) {
+export function overHttp(base, csrfToken, { opened, heard, ended }, quiet, listen) {
   const token = csrfToken();
   const places = new Places();
-  const post = new Post(new URL("commands", base), token, (vector) => over || heard(vector), finish);
+  const post = new Post(new URL("commands", base), token, (vectors) => over || heard(vectors), finish);
   const silence = new Silence(HELLO_LIMIT, () => finish({ code: 1006, reason: "the server is silent" }));
   let maxFrameBytes = MAX_FRAME_BYTES;
   let connection = "";
@@ -61,7 +61,7 @@ export function overHttp(base, { opened, heard, ended }, quiet, listen) {
     listener.abort();
     changed = false;
     const { signal } = (listener = new AbortController());
-    const handle = (/** @type {any[]} */ frame) => frame.forEach((vector) => signal.aborted || receive(vector));
+    const handle = (/** @type {any[]} */ frame) => receive(frame, signal);
     const alive = () => signal.aborted || silence.broken();
     try {
       while (!signal.aborted) {
@@ -80,14 +80,19 @@ export function overHttp(base, { opened, heard, ended }, quiet, listen) {
     changed = true;
   }
 
-  /** @param {import("./protocol.js").Vector} vector */
-  function receive(vector) {
-    const translated = places.translate(vector);
-    if (!translated) return;
-    const [name, data] = translated;
-    if (name === "live.hello") greet(data);
-    else if (name === "live.bye") finish({ code: data.code, reason: data.reason, retryAfter: data.retry_after_ms });
-    else heard(translated);
+  /** @param {import("./protocol.js").Vector[]} frame @param {AbortSignal} signal of the request that it answers */
+  function receive(frame, signal) {
+    const vectors = [];
+    for (const vector of frame) {
+      if (signal.aborted) return; // the rest comes again, to a request that asks for the rooms as they are now
+      const translated = places.translate(vector);
+      if (!translated) continue;
+      const [name, data] = translated;
+      if (name === "live.hello") greet(data);
+      else if (name === "live.bye") finish({ code: data.code, reason: data.reason, retryAfter: data.retry_after_ms });
+      else vectors.push(translated);
+    }
+    if (vectors.length) heard(vectors);
   }
 
   /** @param {import("./websocket.js").Hello & { connection: string }} hello */
@@ -112,7 +117,7 @@ export function overHttp(base, { opened, heard, ended }, quiet, listen) {
     } else if (name === "live.leave") {
       places.leave(meta.room ?? "");
       restart();
-      queueMicrotask(() => heard(["live.ok", {}, { re: meta.id }]));
+      queueMicrotask(() => heard([["live.ok", {}, { re: meta.id }]]));
     } else {
       post.send(vector, maxFrameBytes);
     }

@@ -8,11 +8,12 @@ const QUIET = (WAIT + 15) * 1_000; // ms
 
 /**
  * @param {URL} base the folder of the endpoints
+ * @param {() => string} csrfToken
  * @param {import("./websocket.js").Ears} ears
  * @returns {import("./websocket.js").Transport}
  */
-export function openPoll(base, ears) {
-  return overHttp(base, ears, QUIET, listen);
+export function openPoll(base, csrfToken, ears) {
+  return overHttp(base, csrfToken, ears, QUIET, listen);
 }
 
 /** @type {import("./over-http.js").Listen} */

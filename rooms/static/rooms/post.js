@@ -18,7 +18,7 @@ export class Post {
   /**
    * @param {URL} url
    * @param {string} token the CSRF token of whoever said these things; under another log-in it is refused
-   * @param {(vector: import("./protocol.js").Vector) => void} heard
+   * @param {(vectors: import("./protocol.js").Vector[]) => void} heard
    * @param {(end: import("./websocket.js").End) => void} ended
    */
   constructor(url, token, heard, ended) {
@@ -67,14 +67,14 @@ export class Post {
       signal: AbortSignal.timeout(LIMIT),
     });
     if (response.ok) {
-      for (const vector of await response.json()) this.#heard(vector);
+      this.#heard(await response.json());
     } else if ([401, 403].includes(response.status)) {
       this.#waiting = [];
       this.#ended(await endOf(response));
     } else {
       const error = await refusal(response);
       if (!error) throw new Error(`HTTP ${response.status}`);
-      for (const { id } of batch) if (id) this.#heard(["live.error", error, { re: id }]);
+      this.#heard(batch.flatMap(({ id }) => (id ? [["live.error", error, { re: id }]] : [])));
     }
   }
 }

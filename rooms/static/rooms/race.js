@@ -17,7 +17,7 @@ import { TIMES } from "./times.js";
  * @param {(name: Name, ears: import("./websocket.js").Ears) => Transport} open
  * @param {object} ears
  * @param {(name: Name, hello: import("./websocket.js").Hello) => void} ears.opened
- * @param {(vector: import("./protocol.js").Vector) => void} ears.heard
+ * @param {import("./websocket.js").Ears["heard"]} ears.heard
  * @param {(end: End) => void} ears.ended
  * @param {boolean} hasty
  * @returns {Transport}

@@ -10,7 +10,7 @@ const page = /** @type {HTMLElement} */ (document.querySelector(".rooms"));
 const rows = /** @type {HTMLElement[]} */ ([...page.querySelectorAll("[data-room]")]);
 for (const row of page.querySelectorAll(".room-list li")) showTime(/** @type {HTMLElement} */ (row));
 if (rows.length) {
-  const { live } = hold(page.dataset.userId ?? null);
+  const { live } = hold(page.dataset.userId ?? null, page.dataset.session);
   for (const row of rows.slice(0, MOST)) {
     const room = live.room(row.dataset.room ?? "", { cursor: row.dataset.cursor });
     room.on("chat.message", ({ message }) => message.deleted || show(row, message));

@@ -29,7 +29,7 @@ export function follow(element) {
   const rest = () => (end.stop(), older.stop());
   if (element.hasAttribute("archived")) return rest; // nothing happens here any more
 
-  const { live, release } = hold(me.id || null);
+  const { live, release } = hold(me.id || null, given("session"));
   const status = statusLine(find("[data-status]"));
   const unfollow = live.on("state", status);
   status(live.state);
@@ -53,7 +53,7 @@ export function follow(element) {
   const look = () => unread.look();
   const flush = () => unread.leave();
   document.addEventListener("visibilitychange", look);
-  addEventListener("pagehide", flush);
+  addEventListener("pagehide", flush, { capture: true }); // before the connection is given up
   let readOnly = element.hasAttribute("read-only");
   tools.can = room.can;
 
@@ -88,6 +88,7 @@ export function follow(element) {
     tools.can = [];
     typing.clear();
     unfollow();
+    room.leave();
     release(reason);
     status({ state: "stopped", reason, everOpen: true });
   }
@@ -133,9 +134,10 @@ export function follow(element) {
     rest();
     deaf.forEach((stop) => stop());
     document.removeEventListener("visibilitychange", look);
-    removeEventListener("pagehide", flush);
+    removeEventListener("pagehide", flush, { capture: true });
     flush();
     unfollow();
+    room.leave();
     release();
   };
 }

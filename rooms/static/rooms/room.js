@@ -9,7 +9,10 @@ import { Emitter, LiveError, backoff, newId, parseCursor } from "./protocol.js";
  * @property {string} [cursor] `<epoch>:<seq>`: where to go on; without it, events follow from now on
  * @property {() => Promise<Snapshot>} [snapshot] loads the room afresh, when events were lost
  *
- * @typedef {(name: string, data: object, meta: { room: string, id: string }) => Promise<any>} Perform
+ * @typedef {object} Ways to the server
+ * @property {(id: string, cursor?: string) => void} join id: of the question
+ * @property {() => void} leave
+ * @property {(name: string, data: object, meta: { room: string, id: string }) => Promise<any>} perform
  */
 
 const HELD_MAX = 1_000; // events that wait for a snapshot; beyond that another one is cheaper
@@ -29,23 +32,22 @@ export class LiveRoom extends Emitter {
   #held = null; // what comes while a snapshot is loaded
   #reload = 0;
   #joinId = "";
+  #askAgain = false;
+  #deaf = false;
   #tries = 0;
-  #say;
-  #perform;
+  #ways;
   #snapshot;
 
   /**
    * @param {string} name `<tenant>/<room>`
    * @param {RoomOptions} options
-   * @param {(vector: Vector) => void} say
-   * @param {Perform} perform
+   * @param {Ways} ways
    */
-  constructor(name, { cursor, snapshot }, say, perform) {
+  constructor(name, { cursor, snapshot }, ways) {
     super();
     this.name = name;
     this.#snapshot = snapshot;
-    this.#say = say;
-    this.#perform = perform;
+    this.#ways = ways;
     if (cursor) this.#moveTo(cursor);
   }
 
@@ -58,50 +60,67 @@ export class LiveRoom extends Emitter {
    * @returns {Promise<any>} the answer; rejects with a LiveError
    */
   send(name, data, { id = newId() } = {}) {
-    return this.#perform(name, data, { room: this.name, id });
+    return this.#ways.perform(name, data, { room: this.name, id });
   }
 
   /** Join, or join again to learn what one may do here now. Nothing is lost and nothing comes twice. */
   join() {
     if (!this.#open) return;
+    this.#askAgain = this.#joinId !== ""; // what was asked before may be answered with what was true before
+    if (this.#askAgain) return;
     this.#joinId = newId();
-    const cursor = this.#epoch ? { cursor: `${this.#epoch}:${this.#seq}` } : {};
-    this.#say(["live.join", cursor, { room: this.name, id: this.#joinId }]);
+    this.#ways.join(this.#joinId, this.#epoch ? `${this.#epoch}:${this.#seq}` : undefined);
   }
 
-  /**
-   * @param {Vector} vector `live.ok` or `live.error`
-   * @returns {boolean} whether it answers this room's latest join
-   */
-  answered([name, data, meta]) {
-    if (!this.#joinId || meta?.re !== this.#joinId) return false;
+  /** There is a new connection: what was asked on another has no answer. */
+  reopened() {
+    this.#joinId = "";
+    this.join();
+  }
+
+  /** Follow it no longer. */
+  leave() {
+    this.#open = false;
+    this.#ways.leave();
+  }
+
+  /** @param {Vector} vector an event of this room, or what answers a join */
+  hear(vector) {
+    if (vector[2]?.room === undefined) this.#answered(vector);
+    else this.#receive(vector);
+  }
+
+  /** @param {Vector} vector `live.ok` or `live.error` */
+  #answered([name, data, meta]) {
+    if (!this.#joinId || meta?.re !== this.#joinId) return;
     this.#joinId = "";
     if (name === "live.ok") {
       this.#tries = 0;
       this.can = data.can;
       if (data.verdict === "reset") this.#reset(data.cursor);
       else if (data.verdict === "live") this.#moveTo(data.cursor);
+      this.#deaf = data.epoch !== this.#epoch;
       this.emit("joined", data);
+      if (this.#askAgain || this.#deaf) this.join();
     } else if (data.temporary) {
       setTimeout(() => this.#joinId || this.join(), data.retry_after_ms ?? 500 + backoff(this.#tries++));
     } else {
       this.#open = false;
       this.emit("refused", new LiveError(data));
     }
-    return true;
   }
 
   /** @param {Vector} vector with this room in its meta */
-  receive(vector) {
+  #receive(vector) {
     const [name, data, meta] = vector;
     if (name === "live.cursor") {
-      this.#seq = Math.max(this.#seq, data.seq);
+      if (!this.#deaf) this.#seq = Math.max(this.#seq, data.seq);
     } else if (name === "live.reset") {
       this.#reset(data.cursor);
     } else if (name === "live.left") {
       this.#open = false;
       this.emit("left", data);
-    } else if (meta?.seq === undefined || meta.seq > this.#seq) {
+    } else if (!this.#deaf && (meta?.seq === undefined || meta.seq > this.#seq)) {
       this.#seq = meta?.seq ?? this.#seq;
       if (this.#held) this.#hold(vector, this.#held);
       else this.#tell(vector);
@@ -132,6 +151,7 @@ export class LiveRoom extends Emitter {
   /** Events are lost. From this cursor on they follow; what was before is in the snapshot. @param {string} cursor */
   async #reset(cursor) {
     this.#moveTo(cursor);
+    this.#deaf = false;
     if (!this.#snapshot) return;
     this.#held = [];
     const turn = ++this.#reload;
@@ -150,7 +170,8 @@ export class LiveRoom extends Emitter {
     this.#held = null;
     show();
     if (epoch !== this.#epoch) {
-      this.#moveTo(cursor); // another history began meanwhile
+      this.#moveTo(cursor); // another history began meanwhile, and what is on its way is still of the one before
+      this.#deaf = true;
       return this.join();
     }
     this.#shown = seq;

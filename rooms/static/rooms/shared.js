@@ -5,9 +5,9 @@ import { connect } from "./live.js";
 /** @type {Map<string | null, { live: import("./live.js").Live, holders: number }>} */
 const connections = new Map(); // by user: a page is one person's, and a host may show another's after a log-in
 
-/** @param {string | null} user id */
-export function hold(user) {
-  const shared = connections.get(user) ?? { live: connect({ user }), holders: 0 };
+/** @param {string | null} user id @param {string} [session] the name of the log-in */
+export function hold(user, session) {
+  const shared = connections.get(user) ?? { live: connect({ user, session }), holders: 0 };
   connections.set(user, shared);
   shared.holders += 1;
   let held = true;

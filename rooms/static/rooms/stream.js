@@ -9,11 +9,12 @@ const QUIET = 40_000; // ms: two comments are missing
 
 /**
  * @param {URL} base the folder of the endpoints
+ * @param {() => string} csrfToken
  * @param {import("./websocket.js").Ears} ears
  * @returns {import("./websocket.js").Transport}
  */
-export function openStream(base, ears) {
-  return overHttp(base, ears, QUIET, listen);
+export function openStream(base, csrfToken, ears) {
+  return overHttp(base, csrfToken, ears, QUIET, listen);
 }
 
 /** @type {import("./over-http.js").Listen} */

@@ -21,11 +21,14 @@ export const ORDER = {
 
 /**
  * @param {URL} base the folder of the endpoints
+ * @param {() => string} csrfToken
  * @returns {(name: Name, ears: import("./websocket.js").Ears) => import("./websocket.js").Transport}
  */
-export function opener(base) {
-  const open = { websocket: openWebSocket, sse: openStream, poll: openPoll };
-  return (name, ears) => open[name](name === "websocket" ? new URL("ws?flow=ack", base) : base, ears);
+export function opener(base, csrfToken) {
+  return (name, ears) => {
+    if (name === "websocket") return openWebSocket(new URL("ws?flow=ack", base), ears);
+    return (name === "sse" ? openStream : openPoll)(base, csrfToken, ears);
+  };
 }
 
 /**

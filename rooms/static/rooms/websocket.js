@@ -17,7 +17,8 @@ import { Silence } from "./silence.js";
  *
  * @typedef {object} Ears
  * @property {(hello: Hello) => void} opened the server has spoken, for the first time
- * @property {(vector: Vector) => void} heard in order
+ * @property {(vectors: Vector[], handled?: (hidden: boolean) => void) => void} heard the vectors of a frame, in order; and
+ *   what to call when they have been handled and painted, if the server awaits that
  * @property {(end: End) => void} ended once, and nothing after it
  *
  * @typedef {object} Transport
@@ -61,18 +62,19 @@ export function openWebSocket(url, { opened, heard, ended }) {
     socket.close();
   }
 
-  /** @param {any[]} frame */
+  /** @param {Vector[]} frame */
   function handle(frame) {
-    let counted = false;
-    for (const vector of /** @type {Vector[]} */ (frame)) {
-      const [name, data, meta] = vector;
-      if (over) return;
+    const vectors = [];
+    for (const vector of frame) {
+      const [name, data] = vector;
       if (name === "live.hello") greet(data);
       else if (name === "live.bye") bye = { code: data.code, reason: data.reason, retryAfter: data.retry_after_ms };
-      else heard(vector);
-      counted ||= meta?.room !== undefined && !name.startsWith("live.");
+      else vectors.push(vector);
     }
-    if (counted && !over) acknowledger?.frame();
+    if (over || !vectors.length) return;
+    const counted = vectors.some(([name, , meta]) => meta?.room !== undefined && !name.startsWith("live."));
+    if (counted) acknowledger?.received();
+    heard(vectors, counted && acknowledger ? (hidden) => acknowledger?.handled(hidden) : undefined);
   }
 
   /** @param {Hello} hello */

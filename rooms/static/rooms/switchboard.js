@@ -1,0 +1,208 @@
+// Several tabs on one connection. It runs where the connection is held (hosts.js) and is alike for one tab and for ten.
+// Tabs and switchboard speak in plain messages, `[kind, ...]`, for between them may be a worker's port or a channel.
+//
+//   a tab says                            and hears
+//   join turn, reader, room, id, cursor?  state    the connection's
+//   leave turn, reader, room              opened   live.hello's data, and the turn: which connection it is
+//   say turn, vector                      heard    [vector, readers?][], counted: vectors of one frame, for these readers;
+//   painted n  of the counted it heard             without them it is the answer to a command
+//   watched yes  whether somebody looks
+//   token, start, hurry, lost reason
+//
+// What a tab says on a connection that is gone meanwhile is not heard: it says it again when it hears `opened`.
+
+import { Subscription } from "./subscription.js";
+
+/** @typedef {import("./protocol.js").Vector} Vector */
+/** @typedef {[kind: string, ...any[]]} Message */
+/** @typedef {[vector: Vector, readers?: string[]]} Heard */
+/**
+ * @typedef {object} Port a tab that is plugged in
+ * @property {(message: Message) => void} post
+ * @property {boolean} watched
+ * @property {number} sent counted frames
+ * @property {number} painted of them
+ * @property {boolean} behind it is sent no events: its readers stay where they are in their rooms
+ */
+
+const AHEAD = 256; // frames that a tab may have unpainted; one that has more is behind, and costs no memory but its places
+
+export class Switchboard {
+  /** @type {Set<Port>} */
+  #ports = new Set();
+  /** @type {Map<string, Subscription>} */
+  #rooms = new Map();
+  /** Who asked: two tabs may say the same, when one is a copy of the other. @type {Map<string, Set<Port>>} */
+  #asked = new Map();
+  /** Frames that the server awaits to be handled. @type {{ needs: Map<Port, number>, handled: (hidden: boolean) => void }[]} */
+  #unpainted = [];
+  /** What a frame brings, until all of it is sorted. @type {Map<Port, Heard[]> | null} */
+  #frame = null;
+  /** @type {any} */
+  #hello = null;
+  #turn = 0;
+  #connection;
+  #token;
+
+  /**
+   * @param {import("./connection.js").Connection} connection
+   * @param {(token: string) => void} token is given the CSRF token as a tab knows it
+   */
+  constructor(connection, token) {
+    this.#connection = connection;
+    this.#token = token;
+    connection.on("opened", (hello) => this.#opened(hello));
+    connection.on("heard", (vectors, handled) => this.#heard(vectors, handled));
+    connection.on("state", (state) => {
+      if (state.state !== "connected") this.#reset();
+      for (const port of this.#ports) port.post(["state", state]);
+    });
+  }
+
+  /**
+   * @param {Port["post"]} post to the tab
+   * @returns {{ receive: (message: Message) => void, unplug: () => void }} what the tab says, and that it is gone
+   */
+  plug(post) {
+    /** @type {Port} */
+    const port = { post, watched: false, sent: 0, painted: 0, behind: false };
+    this.#ports.add(port);
+    post(["state", this.#connection.state]);
+    if (this.#hello) post(["opened", this.#hello, this.#turn]);
+    this.#connection.start();
+    return { receive: (message) => this.#ports.has(port) && this.#receive(port, message), unplug: () => this.#unplug(port) };
+  }
+
+  /** @param {Port} port @param {Message} message */
+  #receive(port, [kind, ...args]) {
+    if (["join", "leave", "say"].includes(kind)) {
+      const [turn, ...rest] = args;
+      if (!this.#hello || turn !== this.#turn) return;
+      if (kind === "join") this.#join(port, ...(/** @type {[string, string, string, string?]} */ (rest)));
+      else if (kind === "leave") this.#leave(rest[1], (room) => room.leave(rest[0]));
+      else this.#say(port, rest[0]);
+    } else if (kind === "painted") this.#painted(port, args[0]);
+    else if (kind === "watched") this.#watched(port, args[0]);
+    else if (kind === "token") this.#token(args[0]);
+    else if (kind === "start") this.#connection.start();
+    else if (kind === "hurry") this.#connection.hurry();
+    else if (kind === "lost") this.#connection.lose(args[0]);
+  }
+
+  /** @param {Port} port */
+  #unplug(port) {
+    if (!this.#ports.delete(port)) return;
+    for (const room of [...this.#rooms.keys()]) this.#leave(room, (subscription) => subscription.drop(port));
+    for (const asking of this.#asked.values()) asking.delete(port);
+    for (const { needs } of this.#unpainted) needs.delete(port);
+    this.#handled(-1);
+    this.#connection.watched = this.#isWatched;
+    if (!this.#ports.size) this.#connection.stop("");
+  }
+
+  /** @param {Port} port @param {string} reader @param {string} name @param {string} id @param {string} [cursor] */
+  #join(port, reader, name, id, cursor) {
+    const say = (/** @type {Vector} */ vector) => this.#connection.send(vector);
+    const room = this.#rooms.get(name) ?? new Subscription(name, say, (...told) => this.#tell(...told));
+    this.#rooms.set(name, room);
+    room.join(reader, port, id, cursor);
+  }
+
+  /** @param {string} name @param {(room: Subscription) => void} how */
+  #leave(name, how) {
+    const room = this.#rooms.get(name);
+    if (room) how(room);
+    if (room?.isEmpty) this.#rooms.delete(name);
+  }
+
+  /** @param {Port} port @param {Vector} vector a command */
+  #say(port, vector) {
+    const id = vector[2]?.id;
+    if (id) this.#asked.set(id, (this.#asked.get(id) ?? new Set()).add(port));
+    this.#connection.send(vector);
+  }
+
+  /** @param {any} hello */
+  #opened(hello) {
+    this.#reset();
+    this.#hello = hello;
+    this.#turn += 1;
+    for (const port of this.#ports) port.post(["opened", hello, this.#turn]);
+  }
+
+  /** Nothing of an earlier connection holds any more: each tab joins and says again what it needs. */
+  #reset() {
+    this.#hello = null;
+    this.#rooms.clear();
+    this.#asked.clear();
+    this.#unpainted = [];
+  }
+
+  /** @param {Vector[]} vectors of a frame @param {(hidden: boolean) => void} [handled] when the frame is counted */
+  #heard(vectors, handled) {
+    /** @type {Map<Port, Heard[]>} */
+    const frame = new Map();
+    this.#frame = frame;
+    for (const vector of vectors) this.#sort(vector);
+    this.#frame = null;
+    const needs = new Map();
+    for (const [port, heard] of frame) {
+      const counted = handled !== undefined && heard.some(([[name, , meta]]) => meta?.room && !name.startsWith("live."));
+      if (counted) needs.set(port, ++port.sent);
+      port.behind ||= port.sent - port.painted > AHEAD;
+    }
+    // before they are posted: a tab in this very place says at once what it has handled
+    if (handled) this.#unpainted.push({ needs, handled });
+    for (const [port, heard] of frame) port.post(["heard", heard, needs.has(port)]);
+    this.#handled(-1);
+  }
+
+  /** @param {Vector} vector */
+  #sort(vector) {
+    const [, , meta = {}] = vector;
+    if (meta.room !== undefined) return this.#leave(meta.room, (room) => room.heard(vector));
+    for (const room of this.#rooms.values()) if (room.answered(vector)) return;
+    const asking = meta.re === undefined ? this.#ports : this.#asked.get(meta.re);
+    this.#asked.delete(meta.re ?? "");
+    for (const port of asking ?? []) this.#tell(port, vector);
+  }
+
+  /** @param {Port} port @param {Vector} vector @param {string} [reader] */
+  #tell(port, vector, reader) {
+    const heard = this.#frame?.get(port) ?? [];
+    const last = heard.at(-1);
+    if (reader && last?.[0] === vector) last[1]?.push(reader);
+    else heard.push(reader ? [vector, [reader]] : [vector]);
+    if (this.#frame) this.#frame.set(port, heard);
+    else port.post(["heard", heard, false]);
+  }
+
+  /** The fastest tab sets the pace; one that is slower falls behind, and holds nobody up. @param {Port} port @param {number} frames */
+  #painted(port, frames) {
+    port.painted = frames;
+    this.#handled(this.#unpainted.findLastIndex(({ needs }) => (needs.get(port) ?? Infinity) <= frames));
+    if (port.behind && frames >= port.sent) {
+      port.behind = false;
+      for (const room of this.#rooms.values()) room.ask();
+    }
+  }
+
+  /** @param {number} last of the frames that are painted, with all before it; those that nobody has to paint follow */
+  #handled(last) {
+    const next = this.#unpainted.findIndex(({ needs }, index) => index > last && needs.size);
+    const done = this.#unpainted.splice(0, next < 0 ? this.#unpainted.length : next);
+    for (const { handled } of done) handled(!this.#isWatched);
+  }
+
+  get #isWatched() {
+    return [...this.#ports].some(({ watched }) => watched);
+  }
+
+  /** @param {Port} port @param {boolean} watched */
+  #watched(port, watched) {
+    port.watched = watched;
+    this.#connection.watched = this.#isWatched;
+    if (watched) this.#connection.hurry();
+    port.post(["state", this.#connection.state]); // that somebody is here
+  }
+}

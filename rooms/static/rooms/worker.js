@@ -1,0 +1,30 @@
+// The worker that holds the connection of all tabs of one person.
+
+import { board } from "./board.js";
+import { hold, released } from "./locks.js";
+
+/** @typedef {ReturnType<import("./switchboard.js").Switchboard["plug"]>} Plug */
+
+const worker = /** @type {any} */ (globalThis); // a SharedWorkerGlobalScope, which a page's types do not know
+const always = new AbortController().signal;
+const alone = hold(`rooms.worker:${worker.name}`, always); // one that is ending may still be there
+let token = "";
+/** @type {import("./switchboard.js").Switchboard | undefined} */
+let shared;
+
+worker.onconnect = (/** @type {MessageEvent} */ { ports: [port] }) => {
+  /** @type {Plug | undefined} */
+  let plug;
+
+  port.onmessage = async ({ data }) => {
+    await alone;
+    if (data.setup) {
+      token = data.token;
+      shared ??= board(data.setup, () => token, (told) => (token = told));
+      plug = shared.plug((message) => port.postMessage(message));
+      released(data.tab, always).then(() => plug?.unplug());
+    } else {
+      plug?.receive(data);
+    }
+  };
+};
