@@ -154,3 +154,35 @@ def until(condition: Callable[[], bool], seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def handshake(node: Node, *more: str) -> bytes:
+    lines = (
+        "GET /live/ws HTTP/1.1", f"Host: 127.0.0.1:{node.port}", "Connection: Upgrade", "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", *more,
+    )  # fmt: skip
+    return "".join(f"{line}\r\n" for line in (*lines, "")).encode()
+
+
+def test_a_handshake_that_is_too_long_is_answered_and_over(live_site: LiveSite) -> None:
+    """uvicorn alone would leave it open and unanswered, and fail when it stops."""
+    node = live_site().nodes[0]
+    with socket.create_connection(("127.0.0.1", node.port), timeout=20) as client:
+        client.sendall(handshake(node, f"Sec-WebSocket-Protocol: live.v1, ticket.{'x' * 9_000}"))
+        answer = b"".join(iter(lambda: client.recv(4_096), b""))
+        assert answer.startswith(b"HTTP/1.1 431 ")
+        assert node.stop() == 0
+    assert "Traceback" not in node.tail(300)
+
+
+def test_text_that_is_none_closes_its_socket_and_fills_no_log(live_site: LiveSite) -> None:
+    node = live_site(rooms={"PUBLIC_READ": True}).nodes[0]
+    with socket.create_connection(("127.0.0.1", node.port), timeout=20) as client:
+        client.sendall(handshake(node, "Sec-WebSocket-Protocol: live.v1"))
+        answer = b""
+        while b"live.hello" not in answer:
+            answer += client.recv(4_096)
+        client.sendall(b"\x81\x82\0\0\0\0\xff\xfe")  # a masked text frame of two bytes that are not UTF-8
+        assert b"".join(iter(lambda: client.recv(4_096), b"")) == b"\x88\x02\x03\xef"  # closed with 1007
+    assert get(f"{node.url}/healthz")[0] == 200
+    assert "Traceback" not in node.tail(300)
