@@ -91,7 +91,7 @@ class Batch:
         return {room: self._logs[room].room for room in rooms if room in self._logs}
 
     def create(self, row: models.Model) -> None:
-        """Insert this row with the batch, before its events. Its primary key must be known already."""
+        """Insert this row with the batch, before its events. An event that names it needs its primary key now."""
         self._rows.append(row)
 
     def append(

@@ -270,7 +270,6 @@ class AuditEntry(models.Model):
         PASSWORD = "password", _("password")
         SESSION = "session", _("session")
 
-    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     at = models.DateTimeField(db_index=True)
     source = models.CharField(max_length=10, choices=Source.choices)
     address = models.CharField(max_length=45, blank=True, help_text=_("Of the request, where it is known."))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack
@@ -11,7 +12,7 @@ import pytest
 from tests.contract.test_endings import left
 from tests.support.backends import BACKEND
 from tests.support.cells import ROOMS, Cell, Links, path
-from tests.support.live_clients import LiveClient
+from tests.support.live_clients import TRANSPORTS, LiveClient
 from tests.support.sites import Sites
 
 POLICY = {**ROOMS, "ACCESS": "tests.hostapp.policy.CoursePolicy"}
@@ -19,6 +20,11 @@ COURSES = """
     INSERT INTO hostapp_course (id, title, room_id)
     SELECT CAST(substr(slug, 6) AS INTEGER) + 1, name, id FROM rooms_room
     WHERE substr(slug, 1, 5) = 'case-' AND kind = 'room'
+"""
+SEEN = """
+from rooms.models import AuditEntry
+for row in AuditEntry.objects.filter(room="{room}", what="part", after="banned"):
+    print(row.actor_name, row.source, row.address, row.subject_name, row.after)
 """
 PUPILS = 12  # rooms that are courses: case-0 has the course 1
 
@@ -118,3 +124,26 @@ async def test_who_is_made_a_teacher_moderates_without_joining_again(
     assert told.rest("alice").put(pupil(told, room, "carol"), json={"teaches": True}).status_code == 204
     assert (await client.ask("chat.delete", {"message": message}, room))[0] == "live.ok"
     await client.until(lambda: any(name == "chat.deleted" for name, _, _ in client.of(room)))
+
+
+async def test_what_moderators_change_is_recorded_with_who_and_where_from(told: Cell, stack: AsyncExitStack) -> None:
+    """However many of their commands go into one transaction, on whatever transport they come."""
+    room, pupils = told.room(), ["bob", "dave", "erin"]
+    for name in pupils:
+        enrol(told, room, name)
+    assert told.rest("alice").put(pupil(told, room, "carol"), json={"teaches": True}).status_code == 204
+    clients = []
+    for number, by in enumerate(TRANSPORTS):
+        caller = told.caller(("alice", "carol")[number % 2], **{"X-Forwarded-For": f"203.0.113.{number}"})
+        clients.append(await Links(told, by, stack).open(caller, {room: None}))
+    commands = [
+        client.ask("course.expel", {"user": told.user(name)}, room)
+        for client, name in zip(clients, pupils, strict=True)
+    ]
+    assert [answer[0] for answer in await asyncio.gather(*commands)] == ["live.ok"] * 3
+    lines = told.site.manage("shell", "-v0", "-c", SEEN.format(room=room)).splitlines()
+    assert sorted(lines) == [
+        "alice live 203.0.113.0 bob banned",
+        "alice live 203.0.113.2 erin banned",
+        "carol live 203.0.113.1 dave banned",
+    ]

@@ -3,8 +3,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+from django.contrib.auth import get_user_model
 
 import rooms
+from rooms import services
 from tests.hostapp.models import Course
 
 if TYPE_CHECKING:
@@ -44,3 +46,11 @@ def dismiss(call: rooms.Call, data: Dismiss) -> None:
     if not course or not enrolment:
         raise rooms.Refused("not_found", "There is no such person.")
     course.dismiss(enrolment.user)
+
+
+@rooms.command("course.expel", Dismiss, right=rooms.Right.MODERATE)
+def expel(call: rooms.Call, data: Dismiss) -> None:
+    """And sees to it that they do not come back."""
+    dismiss(call, data)
+    user = get_user_model()._default_manager.get(pk=data.user)
+    services.members.set_part(call.room, user, "banned", by=call.user)

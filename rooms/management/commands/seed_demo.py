@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
 from django.core.management.base import BaseCommand, CommandError
 
-from rooms import services
+from rooms import audit, services
 from rooms.contract import Part, Role, Visibility
 from rooms.models import Membership, Participant, Room, Tenant
 
@@ -59,6 +59,11 @@ class Command(BaseCommand):
                 f"This makes a superuser and others whose password is {PASSWORD!r}, on a site that is neither DEBUG "
                 "nor INSECURE. Give --force if that is what you want."
             )
+        with audit.coming_from("command"):
+            self._seed()
+        self._show()
+
+    def _seed(self) -> None:
         people = _people()
         tenants = {slug: _tenant(slug, name) for slug, name in TENANTS.items()}
         for tenant, username, role in MEMBERS:
@@ -71,7 +76,6 @@ class Command(BaseCommand):
             room = Room.objects.select_related("tenant").get(tenant=tenants[tenant], slug=slug)
             if not Participant.objects.filter(room=room, user=people[username]).exists():
                 services.members.set_part(room, people[username], part)
-        self._show()
 
     def _show(self) -> None:
         self.stdout.write(f"People (password: {PASSWORD})")
