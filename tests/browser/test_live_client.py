@@ -402,7 +402,8 @@ def test_a_hidden_page_acknowledges_at_once(server: Server) -> None:
     server.join()
     server.person.page.evaluate(
         "() => { Object.defineProperty(document, 'hidden', { get: () => true });"
-        " window.setTimeout = () => 0; window.requestAnimationFrame = () => 0; }"
+        " window.setTimeout = () => 0; window.requestAnimationFrame = () => 0;"
+        " document.dispatchEvent(new Event('visibilitychange')); }"
     )
     server.say(server.message(1, "unseen"))
     assert server.heard("live.ack")[1] == {"frames": 1}

@@ -8,6 +8,7 @@ export class Acknowledger {
   #handled = 0;
   #acknowledged = 0;
   #late = false;
+  #saying = false;
   /** @type {number | undefined} */
   #timer;
   #step;
@@ -25,14 +26,11 @@ export class Acknowledger {
   /** One more counted frame came. */
   received() {
     this.#received += 1;
-    this.#timer ??= setTimeout(() => {
-      this.#late = true;
-      this.#look();
-    }, LATEST);
+    this.#timer ??= this.#limit();
   }
 
   /** The next of those that came is handled, and painted where somebody looks. @param {boolean} hidden nobody does */
-  handled(hidden = false) {
+  handled(hidden) {
     this.#handled += 1;
     this.#look(hidden);
   }
@@ -45,17 +43,23 @@ export class Acknowledger {
   #look(hidden = false) {
     const ahead = this.#handled - this.#acknowledged;
     // timers of a hidden page may sleep for a minute: there nothing waits for one
-    if (ahead === 0 || !(hidden || this.#late || ahead >= this.#step)) return;
+    if (this.#saying || ahead === 0 || !(hidden || this.#late || ahead >= this.#step)) return;
+    this.#saying = true;
+    queueMicrotask(() => this.#acknowledge()); // what is handled together is said together
+  }
+
+  #acknowledge() {
     clearTimeout(this.#timer);
-    this.#timer = undefined;
-    this.#late = false;
+    this.#saying = this.#late = false;
     this.#acknowledged = this.#handled;
-    if (this.#received > this.#handled) {
-      this.#timer = setTimeout(() => {
-        this.#late = true;
-        this.#look();
-      }, LATEST);
-    }
+    this.#timer = this.#received > this.#handled ? this.#limit() : undefined;
     this.#say(this.#acknowledged);
+  }
+
+  #limit() {
+    return setTimeout(() => {
+      this.#late = true;
+      this.#look();
+    }, LATEST);
   }
 }

@@ -100,9 +100,10 @@ export class Subscription {
       else if (verdict === "resumed" && from && place.seq >= from.seq) {
         if (place.seq > head && !reader.reading) this.#settle(id, reader, answer, head, "reset");
         else this.#settle(id, reader, answer, place.seq, "resumed");
-      } else if (place.seq === head) this.#settle(id, reader, answer, head, "resumed");
-      else if (verdict === "reset" && (place.seq > head || (from && from.epoch === epoch && place.seq <= from.seq))) {
+      } else if (verdict === "reset" && (place.seq > head || (from && from.epoch === epoch && place.seq <= from.seq))) {
         this.#settle(id, reader, answer, head, "reset");
+      } else if (place.seq === head) {
+        this.#settle(id, reader, answer, head, "resumed");
       } else reader.reading = false; // below where the others begin now, or come meanwhile
     }
     this.ask();
