@@ -34,7 +34,7 @@ def publish(
     """
     if isinstance(room, str):
         room = _find(room)
-    return log.append(room, name, data, by=getattr(by, "pk", by), key=key)
+    return log.append(room, name, data, by=getattr(by, "pk", by), key=key, doubted=True)
 
 
 async def apublish(

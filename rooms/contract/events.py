@@ -98,6 +98,13 @@ event("room.updated")(RoomEvent)
 event("room.archived")(RoomEvent)
 
 
+@event("room.removed")
+class RoomRemoved(msgspec.Struct, frozen=True):
+    """A room left the list that everybody in the tenant sees. It does not say why: what is private stays so."""
+
+    slug: str
+
+
 @event("room.announcement")
 class RoomAnnouncement(msgspec.Struct, frozen=True):
     text: Text

@@ -1,4 +1,8 @@
-"""Rooms: created, changed, archived; each told to the room's own log, and to ``~all`` unless the room is private."""
+"""Rooms: created, changed, archived; each told to the room's own log, and to ``~all`` unless the room is private.
+
+When a room becomes private, ``~all`` is told that it is gone from there, and nothing else of it: its readers know it as
+the room that they saw until then, and learn neither what it is now nor who made it so.
+"""
 
 from __future__ import annotations
 
@@ -75,6 +79,7 @@ def update(
             raise Refused("forbidden", "This room is there by itself and cannot be changed.")
         given = {"name": name, "visibility": visibility, "read_only": read_only, "archived": archived}
         changed = [field for field, value in given.items() if value is not None and value != getattr(room, field)]
+        was_listed = room.visibility != Visibility.PRIVATE
         for field in changed:
             if field in audit.ROOM:
                 batch.create(audit.entry(room, audit.ROOM[field], getattr(room, field), given[field], by=by))
@@ -83,6 +88,8 @@ def update(
             room.save(update_fields=changed)
             gone = "archived" in changed and room.archived
             tell(batch, "room.archived" if gone else "room.updated", room, by)
+            if was_listed and room.visibility == Visibility.PRIVATE:
+                batch.append(everybody(room.tenant), "room.removed", contract.RoomRemoved(room.slug))
         return room
 
 

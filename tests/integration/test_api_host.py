@@ -11,6 +11,7 @@ from django.db import transaction
 
 import rooms
 from rooms import log, models, services
+from rooms.contract import ChatMessage, Message, RoomAnnouncement
 from tests.hostapp.events import OrderEvent
 from tests.hostapp.models import Order
 
@@ -143,6 +144,11 @@ def test_publish_to_a_room_that_is_not_there_raises(kitchen, address):
         ("order.deleted", {"id": "\0"}),
         ("order.deleted", None),
         ("order.deleted", OrderEvent(1, "soup", "open")),  # type: ignore[arg-type]
+        ("order.created", OrderEvent(1, "soup", "open")),  # type: ignore[arg-type]
+        ("order.created", OrderEvent("1", "soup", object())),  # type: ignore[arg-type]
+        ("room.announcement", RoomAnnouncement("")),
+        ("room.announcement", RoomAnnouncement("soup", level="loud")),  # type: ignore[arg-type]
+        ("chat.message", ChatMessage(Message("1", None, "now", 0, None))),  # type: ignore[arg-type]
     ],
 )
 def test_publish_refuses_what_was_not_declared_so(kitchen, name, data):

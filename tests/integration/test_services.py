@@ -64,6 +64,8 @@ def apply(state: dict[str, Any], name: str, data: Any, meta: dict[str, Any]) -> 
             people[data["user"]["id"]] = data
     elif name == "room.announcement":
         pass
+    elif name == "room.removed":
+        del state["rooms"][data["slug"]]
     elif noun == "room":
         object = {key: value for key, value in data.items() if key != "head"}
         if "rooms" in state:
@@ -147,6 +149,9 @@ def test_a_private_room_is_created_and_nobody_hears_of_it(world: World, verify: 
         ("general", {"archived": True}, ["general room.archived", "~all room.archived"]),
         ("general", {"visibility": "public", "name": "x"}, ["general room.updated", "~all room.updated"]),
         ("general", {"name": "General", "archived": False}, []),
+        ("general", {"visibility": "private", "name": "x"}, ["general room.updated", "~all room.removed"]),
+        ("lobby", {"visibility": "private", "archived": True}, ["lobby room.archived", "~all room.removed"]),
+        ("board", {"visibility": "private"}, []),
         ("board", {"name": "Other"}, ["board room.updated"]),
         ("board", {"archived": True}, ["board room.archived"]),
         ("board", {"visibility": "tenant"}, ["board room.updated", "~all room.updated"]),
@@ -154,6 +159,23 @@ def test_a_private_room_is_created_and_nobody_hears_of_it(world: World, verify: 
 )
 def test_a_room_is_changed(world: World, verify: Verify, slug: str, given: dict[str, Any], told: list[str]) -> None:
     assert verify(lambda: rooms.update(world.room(f"acme/{slug}"), **given)) == told
+
+
+def test_of_a_room_that_becomes_private_everybody_learns_that_it_is_gone_and_nothing_else(world: World) -> None:
+    place = log.position(everybody := world.room("acme/~all")).seq
+    rooms.update(world.room("acme/general"), visibility="private", name="The merger", by=world.users["ann"])
+    rooms.update(world.room("acme/general"), name="The merger with Globex", by=world.users["ann"])
+    reading = log.read(everybody.pk, place, 100)
+    assert reading is not None
+    (entry,) = reading.entries
+    name, data, meta = msgspec.json.decode(entry.vector)
+    assert (name, data, meta["by"]) == ("room.removed", {"slug": "general"}, None)
+
+
+def test_a_room_that_is_shown_again_is_in_the_list_again(world: World, verify: Verify) -> None:
+    rooms.update(world.room("acme/general"), visibility="private")
+    told = verify(lambda: rooms.update(world.room("acme/general"), visibility="tenant"))
+    assert told == ["general room.updated", "~all room.updated"]
 
 
 def test_a_room_comes_back_from_the_archive(world: World, verify: Verify) -> None:
