@@ -334,8 +334,14 @@ async def answering(*answers: bytes | None) -> AsyncIterator[tuple[str, list[str
                 await reader.read()
         writer.close()
 
-    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+    finally:
+        # A socket that asyncio is just accepting while its server closes is left open, so that it takes no more first.
+        asyncio.get_running_loop().remove_reader(server.sockets[0].fileno())
+        await asyncio.sleep(0)
+        server.close()
 
 
 def page(kind: str, body: str) -> bytes:
