@@ -84,7 +84,7 @@ async ([seed, steps]) => {
   }
 
   const server = new Server();
-  const board = new Switchboard(server, () => {});
+  const board = new Switchboard(server, { told: () => {}, faults: () => {} });
   const tabs = new Set();
   const faults = [];
 

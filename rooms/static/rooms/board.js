@@ -1,5 +1,6 @@
 // A switchboard with its connection, made from what is alike for all who share it.
 
+import { BadNetwork } from "./bad-network.js";
 import { Connection } from "./connection.js";
 import { Switchboard } from "./switchboard.js";
 import { opener } from "./transports.js";
@@ -18,5 +19,7 @@ import { opener } from "./transports.js";
  * @param {(token: string) => void} [told] a tab knows a newer one
  */
 export function board({ url, first, order }, csrfToken, told = () => {}) {
-  return new Switchboard(new Connection(opener(new URL(url), csrfToken), first, order), told);
+  const network = new BadNetwork();
+  const connection = new Connection(network.around(opener(new URL(url), csrfToken)), first, order);
+  return new Switchboard(connection, { told, faults: (faults) => network.set(faults) });
 }

@@ -65,19 +65,23 @@ export class Line extends Emitter {
     this.#post(["join", this.#turn, reader, room, id, cursor]);
   }
 
+  /** Make the network bad, for developers. @param {import("./bad-network.js").Faults} faults */
+  break(faults) {
+    this.#post(["faults", faults]);
+  }
+
   /** @param {string} reader @param {string} room */
   leave(reader, room) {
     this.#post(["leave", this.#turn, reader, room]);
   }
 
   /**
-   * Say this now, if there is somebody to hear it.
+   * Say this on the connection as it is; what is lost with it is to be said again when the next one is `opened`.
    *
    * @param {Vector} vector
    * @throws {import("./protocol.js").LiveError} when it cannot be said at all
    */
   send(vector) {
-    if (this.state.state !== "connected") return;
     encode(vector, this.#maxFrameBytes);
     this.#post(["say", this.#turn, vector]);
   }

@@ -4,6 +4,7 @@
 
 import { fetchPage } from "./older.js";
 import { follow } from "./room-view.js";
+import { held } from "./shared.js";
 
 export class LiveRoomElement extends HTMLElement {
   /** @type {() => void} */
@@ -24,6 +25,11 @@ export class LiveRoomElement extends HTMLElement {
       }
     }
     if (this.isConnected) this.#stop = follow(this);
+  }
+
+  /** The connection, while there is one: for its `debug`, say. */
+  get live() {
+    return held(this.getAttribute("user-id") || null);
   }
 
   disconnectedCallback() {

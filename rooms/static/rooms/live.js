@@ -8,6 +8,7 @@
 //     live.on("state", ({ state, transport, reason, retryAt, everOpen }) => …);
 
 import { UNAUTHENTICATED } from "./connection.js";
+import { Debug } from "./debug.js";
 import { Line } from "./line.js";
 import { Outbox } from "./outbox.js";
 import { Emitter, LiveError, newId } from "./protocol.js";
@@ -44,6 +45,7 @@ export class Live extends Emitter {
   #outbox;
   #line;
   #user;
+  debug = new Debug((faults) => this.#line.break(faults));
 
   /** @param {Options} options */
   constructor({ url = "/live/", need = "duplex", user, session }) {
@@ -56,6 +58,7 @@ export class Live extends Emitter {
     this.#line.on("opened", (hello) => this.#opened(hello));
     this.#line.on("heard", (vector, readers) => this.#heard(vector, readers));
     this.#line.on("state", (state) => {
+      this.debug.note("state", state);
       this.emit("state", state);
       if (state.state !== "connected") this.#outbox.unsaid();
       if (state.state === "stopped") this.#giveUp(state.reason);
@@ -104,12 +107,13 @@ export class Live extends Emitter {
 
   /** @param {Command} command */
   #say(command) {
-    const [, , meta] = command.vector;
+    if (this.state.state !== "connected") return; // it waits in the outbox
     try {
       this.#line.send(command.vector);
-      if (this.state.state === "connected") this.#outbox.said(command);
+      this.debug.vector("said", command.vector);
+      this.#outbox.said(command);
     } catch (error) {
-      this.#outbox.take(meta?.id);
+      this.#outbox.take(command.vector[2]?.id);
       command.reject(/** @type {LiveError} */ (error));
     }
   }
@@ -134,6 +138,7 @@ export class Live extends Emitter {
 
   /** @param {Vector} vector @param {string[]} [readers] the rooms that it is for; else it answers a command */
   #heard(vector, readers) {
+    this.debug.vector("heard", vector);
     if (readers) return readers.forEach((id) => this.#rooms.get(id)?.hear(vector));
     const [name, data, meta = {}] = vector;
     if (name === "live.error" && this.#again(meta.re ?? "", data)) return;

@@ -5,6 +5,11 @@ import { connect } from "./live.js";
 /** @type {Map<string | null, { live: import("./live.js").Live, holders: number }>} */
 const connections = new Map(); // by user: a page is one person's, and a host may show another's after a log-in
 
+/** The one that there is. @param {string | null} user id */
+export function held(user) {
+  return connections.get(user)?.live;
+}
+
 /** @param {string | null} user id @param {string} [session] the name of the log-in */
 export function hold(user, session) {
   const shared = connections.get(user) ?? { live: connect({ user, session }), holders: 0 };

@@ -7,7 +7,7 @@
 //   say turn, vector                      heard    [vector, readers?][], counted: vectors of one frame, for these readers;
 //   painted n  of the counted it heard             without them it is the answer to a command
 //   watched yes  whether somebody looks
-//   token, start, hurry, lost reason
+//   token, start, hurry, lost reason, faults
 //
 // What a tab says on a connection that is gone meanwhile is not heard: it says it again when it hears `opened`.
 
@@ -42,15 +42,19 @@ export class Switchboard {
   #hello = null;
   #turn = 0;
   #connection;
-  #token;
+  #told;
+  #faults;
 
   /**
    * @param {import("./connection.js").Connection} connection
-   * @param {(token: string) => void} token is given the CSRF token as a tab knows it
+   * @param {object} heeds what else tabs say
+   * @param {(token: string) => void} heeds.told the CSRF token as it is now
+   * @param {(faults: import("./bad-network.js").Faults) => void} heeds.faults for developers
    */
-  constructor(connection, token) {
+  constructor(connection, { told, faults }) {
     this.#connection = connection;
-    this.#token = token;
+    this.#told = told;
+    this.#faults = faults;
     connection.on("opened", (hello) => this.#opened(hello));
     connection.on("heard", (vectors, handled) => this.#heard(vectors, handled));
     connection.on("state", (state) => {
@@ -83,7 +87,8 @@ export class Switchboard {
       else this.#say(port, rest[0]);
     } else if (kind === "painted") this.#painted(port, args[0]);
     else if (kind === "watched") this.#watched(port, args[0]);
-    else if (kind === "token") this.#token(args[0]);
+    else if (kind === "token") this.#told(args[0]);
+    else if (kind === "faults") this.#faults(args[0]);
     else if (kind === "start") this.#connection.start();
     else if (kind === "hurry") this.#connection.hurry();
     else if (kind === "lost") this.#connection.lose(args[0]);
