@@ -37,7 +37,6 @@ check: .venv/installed-dev node_modules/installed
 	DEBUG=1 $(BIN)/mypy
 	DEBUG=1 $(BIN)/lint-imports
 	$(TSC)
-	$(TSC) --project tsconfig.worker.json
 	DEBUG=1 $(BIN)/python manage.py makemigrations --check --dry-run
 	@# As on a real site: without DEBUG, a key of its own, its host's name.
 	env -u DEBUG -u INSECURE ALLOWED_HOSTS=rooms.example.com \

@@ -27,7 +27,8 @@ def exact(text: str) -> SafeString:
 def live_session(context: template.Context) -> str:
     """A name for the log-in of this page, for ``connect({ user, session })``; empty for nobody.
 
-    Tabs of one log-in share a connection. The name tells nothing of the session's key, and is another after each log-in.
+    Tabs of one log-in share a connection. The name tells nothing of the session's key, and is another after each
+    log-in.
     """
     session = getattr(context.get("request"), "session", None)
     key = session.session_key if session is not None else None

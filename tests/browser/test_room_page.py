@@ -260,6 +260,20 @@ def test_without_javascript_one_reads_all_that_was_said(visit: Visit, rest: Rest
     expect(bob.messages).to_have_count(50)
 
 
+@pytest.mark.parametrize("address", ["/", "/t/acme/general/"])
+def test_a_page_asks_at_once_for_all_the_modules_that_it_needs(visit: Visit, address: str) -> None:
+    bob = visit("bob")
+    bob.page.goto(address)
+    bob.is_connected()
+    addresses = {
+        "asked": "() => [...document.querySelectorAll('[rel=modulepreload], script')].map((e) => e.href ?? e.src)",
+        "loaded": "() => performance.getEntriesByType('resource').map((e) => e.name).filter((e) => e.endsWith('.js'))",
+    }
+    asked, loaded = (sorted(bob.page.evaluate(script)) for script in addresses.values())
+    assert loaded == asked
+    assert len(asked) > 20
+
+
 # --- for everybody
 
 
