@@ -50,16 +50,19 @@ def test_a_transport_is_blocked(bob: Person, room: str) -> None:
 def test_late_and_cut_now_and_then_nothing_is_lost(bob: Person, visit: Callable[..., Person], room: str) -> None:
     alice = visit("alice").open(room)
     bob.open(room)
-    network(bob, latency=40, jitter=40, cut=500)
-    said = []
+    network(bob, latency=40, jitter=40, cut=1_000)
     for number in range(8):
-        said += [f"{number} by alice", f"{number} by bob"]
-        alice.say(said[-2])
-        bob.hurry()
-        bob.sees(*said[:-1])
-        bob.say(said[-1])
-        bob.hurry()
-        alice.sees(*said)
+        alice.say(f"{number} by alice")
+        bob.say(f"{number} by bob")
+        expect(alice.messages.get_by_text("by alice")).to_have_count(number + 1)
+    network(bob)
+    bob.hurry()
+    expect(bob.messages).to_have_count(16)
+    expect(bob.page.locator("li.pending")).to_have_count(0)
+    said = alice.page.locator("[data-messages] [data-part=text]").all_text_contents()
+    bob.sees(*said)
+    for name in ("alice", "bob"):
+        assert [text for text in said if name in text] == [f"{number} by {name}" for number in range(8)]
 
 
 def test_the_log_says_what_happened_and_not_what_was_said(bob: Person, room: str) -> None:
