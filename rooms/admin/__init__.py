@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -356,13 +357,17 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     """Names as they were then, and no links: the rows outlive whom and what they tell of."""
 
     tenant = "tenant"
-    list_display = ["at", "what", "subject_name", "place", "before", "after", "actor_name", "source", "address"]
+    list_display = ["moment", "what", "subject_name", "place", "change", "actor_name", "source", "address"]
     list_filter = ["what", "source", TenantFilter]
     list_select_related = ["tenant"]
     search_fields = ["=actor_name", "=subject_name", "room", "=address"]
     date_hierarchy = "at"
-    columns = ["at", "what", "subject_name", "place", "before", "after", "actor_name", "source", "address"]
-    readonly_fields = ["place"]
+    columns = ["moment", "what", "subject_name", "place", "change", "actor_name", "source", "address"]
+    readonly_fields = ["moment", "place", "change"]
+
+    @admin.display(description=_("at"), ordering="at")
+    def moment(self, obj: AuditEntry) -> str:
+        return f"{timezone.localtime(obj.at):%Y-%m-%d %H:%M:%S}"
 
     @admin.display(description=_("where"))
     def place(self, obj: AuditEntry) -> str:
