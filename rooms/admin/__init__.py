@@ -376,6 +376,10 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
 @admin.register(CommandResult)
 class CommandResultAdmin(ReadOnlyAdmin):
+    @admin.display(description=_("from and to"))
+    def change(self, obj: AuditEntry) -> str:
+        return f"{obj.before or '-'} → {obj.after or '-'}" if obj.before or obj.after else "-"
+
     """Kept for a day, for all tenants in one table: superusers only."""
 
     tenant = ""
