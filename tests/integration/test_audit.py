@@ -8,11 +8,12 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.db import transaction
-from django.test import Client
+from django.test import AsyncClient, Client
 from django.urls import reverse
 from django.utils import timezone
 
@@ -326,6 +327,17 @@ def test_a_log_out_ends_a_session_and_so_does_who_deletes_it(world: World) -> No
     rows = [("session", "", "", "bob", "open", "ended")]
     assert [row[:6] for row in told()] == rows * 2
     assert edges() == [("bob", "page", "203.0.113.9"), ("", "code", "")]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_the_origin_survives_the_way_through_an_asynchronous_server(world: World) -> None:
+    """Middleware on the event loop, the view on a thread."""
+    browser = AsyncClient()
+    await sync_to_async(browser.force_login)(world.users["bob"])
+    answer = await browser.post(reverse("logout"), headers={"X-Forwarded-For": "203.0.113.9"})
+    assert answer.status_code == 302
+    assert await sync_to_async(edges)() == [("bob", "page", "203.0.113.9")]
+    assert audit.origin() == audit.Origin()
 
 
 def test_sessions_that_are_over_are_cleared_away_without_a_row(world: World) -> None:
