@@ -15,6 +15,7 @@ from tests.support.sites import Site
 Visit = Callable[..., Person]
 Rest = Callable[[str], httpx.Client]
 TABS = 10
+KEPT = "Object.keys(sessionStorage).filter((key) => key.startsWith('rooms.outbox:')).length"
 
 
 @pytest.fixture(params=["a worker holds it", "a tab holds it"])
@@ -117,3 +118,18 @@ def test_a_room_may_be_on_a_page_twice(bob: Person, rest: Rest, room: str) -> No
     bob.page.evaluate("document.querySelector('#other').remove()")
     says(rest, "alice", room, "to the one")
     expect(bob.page.locator("li [data-part=text]")).to_have_text(["to both", "to the one"])
+
+
+def test_what_waits_to_be_said_is_not_left_to_the_next_person(bob: Person, rest: Rest, room: str) -> None:
+    bob.open(room)
+    bob.page.evaluate("document.querySelector('live-room').live.debug.network({ down: true })")
+    expect(bob.status).to_have_text("Connection lost, trying again")
+    bob.say("bob's own")
+    expect(bob.page.locator("li.pending")).to_have_count(1)
+    assert bob.page.evaluate(KEPT) == 1
+    bob.page.context.clear_cookies()
+    bob.log_in("alice")
+    bob.open(room)
+    assert bob.page.evaluate(KEPT) == 0
+    says(rest, "alice", room, "alice's")
+    bob.sees("alice's")

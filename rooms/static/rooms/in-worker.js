@@ -19,8 +19,9 @@ export function inWorker(setup, hear, lost) {
   const early = [];
 
   function close() {
-    life.abort();
+    port?.postMessage({ bye: true });
     port?.close();
+    life.abort();
   }
 
   /** @param {boolean} [working] */

@@ -1,6 +1,6 @@
 // Commands without an answer, in their order. Those with an effect outlast a reload: what was said before it is said again
-// after it, with its id, and so happens once. They are kept for one tab and one person, and never longer than the server
-// remembers ids.
+// after it, with its id, and so happens once. They are kept for one tab, one person and one log-in, and never longer than
+// the server remembers ids.
 
 import { LiveError } from "./protocol.js";
 
@@ -15,6 +15,7 @@ import { LiveError } from "./protocol.js";
  * @property {number} [timer]
  */
 
+const PREFIX = "rooms.outbox:";
 const MOST = 200; // commands; beyond that nobody will wait for them
 const KEPT = 20 * 3_600_000; // ms; the server remembers ids for 24 hours
 const TRANSIENT = new Set(["chat.typing", "chat.read", "presence.set"]); // worth nothing later
@@ -25,9 +26,10 @@ export class Outbox {
   #commands = new Map();
   #key;
 
-  /** @param {string | null | undefined} user id; what nobody in particular says does not outlast the page */
-  constructor(user) {
-    this.#key = user ? `rooms.outbox:${user}` : null;
+  /** @param {string | null | undefined} person whose they are; what nobody in particular says does not outlast the page */
+  constructor(person) {
+    this.#key = person ? PREFIX + person : null;
+    if (person !== undefined) forgetOthers(this.#key);
   }
 
   /** All, in order. A command may be settled while one goes through them. @returns {Command[]} */
@@ -121,6 +123,17 @@ export class Outbox {
     } catch {
       return [];
     }
+  }
+}
+
+/** After another log-in nothing of the one before is left in this tab. @param {string | null} key that is kept */
+function forgetOthers(key) {
+  try {
+    for (const other of Object.keys(sessionStorage)) {
+      if (other.startsWith(PREFIX) && other !== key) sessionStorage.removeItem(other);
+    }
+  } catch {
+    // no storage here
   }
 }
 
