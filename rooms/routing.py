@@ -13,6 +13,7 @@ from rooms.node import running
 from rooms.transports.commands import commands
 from rooms.transports.poll import poll
 from rooms.transports.stream import stream
+from rooms.transports.writes import guarded
 
 
 async def nothing_here(scope: Any, receive: Any, send: Any) -> None:
@@ -37,7 +38,7 @@ def application(django: Application) -> Application:
     """The whole site: ``django`` answers http, the rooms what is live, and the node starts and stops with it."""
     site = ProtocolTypeRouter(
         {
-            "http": URLRouter([*http_urlpatterns, re_path("", django)]),  # type: ignore[arg-type, list-item]
+            "http": URLRouter([*http_urlpatterns, re_path("", guarded(django))]),  # type: ignore[arg-type, list-item]
             "websocket": URLRouter(websocket_urlpatterns),
             "lifespan": lifespan,
         }

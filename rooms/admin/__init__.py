@@ -85,7 +85,8 @@ class TenantAdmin(ScopedAdmin):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
             return ["slug", "name", "owner"]
-        return ["slug", "name", "active", "member_count", "room_count", "created_at"]
+        limits = ["limits"] if everything(request) else []  # what a tenant may cost is the site's to say
+        return ["slug", "name", "active", *limits, "member_count", "room_count", "created_at"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
@@ -98,6 +99,11 @@ class TenantAdmin(ScopedAdmin):
             kwargs["form"] = NewTenantForm
         return super().get_form(request, obj, change=change, **kwargs)
 
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "limits":
+            kwargs["show_hidden_initial"] = False  # Django's, for a default that is called: here it is always {}
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
         if obj is None:
             return []
@@ -106,6 +112,8 @@ class TenantAdmin(ScopedAdmin):
     def save_model(self, request: HttpRequest, obj: Tenant, form: Any, change: bool) -> None:
         if change:
             given = {field: form.cleaned_data[field] for field in form.changed_data}
+            if "limits" in given:
+                given["limits"] = given["limits"] or {}
             tenants.update(obj, by=acting(request, obj), **given)
         else:
             given = form.cleaned_data
@@ -373,13 +381,13 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     def place(self, obj: AuditEntry) -> str:
         return obj.room or str(obj.tenant or "-")
 
-
-@admin.register(CommandResult)
-class CommandResultAdmin(ReadOnlyAdmin):
     @admin.display(description=_("from and to"))
     def change(self, obj: AuditEntry) -> str:
         return f"{obj.before or '-'} → {obj.after or '-'}" if obj.before or obj.after else "-"
 
+
+@admin.register(CommandResult)
+class CommandResultAdmin(ReadOnlyAdmin):
     """Kept for a day, for all tenants in one table: superusers only."""
 
     tenant = ""

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from django.conf import settings
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.negotiation import BaseContentNegotiation
@@ -16,9 +15,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from rooms import access, audit, identity, log
+from rooms import access, audit, log
 from rooms.access import Grant
-from rooms.addresses import client_address, home
+from rooms.addresses import client_address
 from rooms.api.authentication import TicketAuthentication
 from rooms.api.errors import exception_handler
 from rooms.api.pages import Pages
@@ -80,17 +79,6 @@ class View(APIView):
             # DRF takes a body of unknown length for none, and a PATCH of nothing would seem to have been done
             request.META["CONTENT_LENGTH"] = str(config().max_frame_bytes)
         return super().initialize_request(request, *args, **kwargs)
-
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Writes are counted by who makes them; a flood of them is refused before anybody looks who that is.
-
-        :raises Refused: ``rate_limited``.
-        """
-        if request.method not in SAFE_METHODS:
-            ticket = identity.bearer(request.headers.get("Authorization", ""))
-            session = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
-            running.knock(ticket or session or home(client_address(request)), by=WRITES)
-        super().initial(request, *args, **kwargs)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response.headers.setdefault("Cache-Control", "no-store")

@@ -110,10 +110,26 @@ class Meter:
         run: Callable[[Coroutine[Any, Any, None]], Any] | None = None,
     ) -> None:
         self.amounts = amounts
-        self.tenants: Mapping[str, Amounts] = {}  # that have limits of their own
+        self.tenants = {}
         self._store = store
         self._run = run
         self._buckets: dict[Key, Bucket] = {}
+
+    @property
+    def tenants(self) -> Mapping[str, Amounts]:
+        """Those that have limits of their own."""
+        return self._tenants
+
+    @tenants.setter
+    def tenants(self, tenants: Mapping[str, Amounts]) -> None:
+        self._tenants = tenants
+        # What somebody may do at most, of whom nobody knows yet in which tenant; a limit that one lifts is none.
+        self._most: dict[str, Amount] = {}
+        for name in self.amounts:
+            there = [amounts.get(name) for amounts in (self.amounts, *tenants.values())]
+            found = [amount for amount in there if amount is not None]
+            if len(found) == len(there):
+                self._most[name] = max(found, key=lambda amount: (amount.amount, amount.burst or 0))
 
     # --- what is asked
 
@@ -165,17 +181,18 @@ class Meter:
         asked = [("handshakes_per_node", ""), *([("handshakes_per_address", address)] if address else [])]
         self._take(self._asked(*asked, now=now), now)
 
-    def request(self, bearer: str, now: float, *, by: str) -> None:
+    def request(self, bearer: str, now: float, *, by: str, repeats: bool = True) -> None:
         """A request with this ticket, this session or from this address, before anybody looks who that is: beyond twice
         what its user may do it is refused, so that a flood costs no look into the database.
 
+        :param repeats: whether it may be the repeat of one that was done; else it is refused beyond once.
         :raises Refused: ``rate_limited``.
         """
-        amount = self.amounts.get(by)
+        amount = self._most.get(by)
         if amount is None or amount.burst is None:
             return
-        twice = Amount(2 * amount.amount, 2 * amount.burst)
-        bucket = self._bucket((REQUESTS, by, bearer), twice, now)
+        times = 2 if repeats else 1
+        bucket = self._bucket((REQUESTS * times, by, bearer), Amount(times * amount.amount, times * amount.burst), now)
         if bucket.wait(now):
             raise self._refused(by, bucket, now)
         bucket.take()

@@ -89,15 +89,6 @@ def _submit(hub: Hub, command: Command, by: str, done: Future[Outcome]) -> None:
     submitted.add_done_callback(lambda outcome: done.set_result(outcome.result()))
 
 
-def knock(bearer: str, *, by: str) -> None:
-    """A request with this ticket or session, before anybody looks whose it is; synchronous, for views.
-
-    :raises Refused: ``rate_limited``, beyond twice what its user may do.
-    """
-    with _alone:
-        _meter().request(bearer, time.monotonic(), by=by)
-
-
 def count_write(user: Any) -> None:
     """A write that is no command; synchronous.
 

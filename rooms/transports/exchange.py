@@ -59,14 +59,14 @@ class Exchange:
         """
         self.hub.meter.handshake(self.address, time.monotonic())
 
-    def knock(self, by: str) -> None:
+    def knock(self, by: str, *, repeats: bool = True) -> None:
         """A request that is no connection, before anybody looks who it is.
 
-        :raises Refused: ``rate_limited``.
+        :raises Refused: ``rate_limited``; see :meth:`rooms.node.meter.Meter.request`.
         """
         headers = self.scope["headers"]
         bearer = identity.ticket(headers) or identity.session_key(headers) or self.address
-        self.hub.meter.request(bearer, time.monotonic(), by=by)
+        self.hub.meter.request(bearer, time.monotonic(), by=by, repeats=repeats)
 
     async def admit(self) -> Identity | None:
         """:raises Refused: as :func:`rooms.node.admission.admit`."""

@@ -249,6 +249,18 @@ def test_tenants_are_suspended_and_reopened(ada: Admin, staffed: World) -> None:
     assert not Tenant.objects.filter(active=True).exists()
 
 
+def test_superusers_give_a_tenant_limits_of_its_own(ada: Admin, ann: Admin, staffed: World) -> None:
+    own = {"commands_per_user": "40/200"}
+    ada.change(staffed.acme, limits='{"commands_per_user": "40/200"}')
+    assert Tenant.objects.get(pk=staffed.acme.pk).limits == own
+    answer = ada.change(staffed.acme, limits='{"handshakes_per_node": 1}')
+    assert "handshakes_per_node is none of" in answer.content.decode()
+    ann.change(staffed.acme, limits="{}", name="Acme & Sons")
+    assert Tenant.objects.get(name="Acme & Sons").limits == own
+    ada.change(staffed.acme, limits="")
+    assert Tenant.objects.get(pk=staffed.acme.pk).limits == {}
+
+
 def test_a_room_is_made_and_changed(ada: Admin, staffed: World, told: Told) -> None:
     answer = ada.add("room", tenant=staffed.acme.pk, slug="new", name="New", visibility="tenant")
     assert "was added successfully" in said(answer)[0]

@@ -125,6 +125,28 @@ def test_a_flood_with_one_session_is_refused_before_anybody_looks() -> None:
     meter.request("another", 0, by="commands_per_user")
 
 
+def test_what_is_no_repeat_is_refused_sooner() -> None:
+    meter = Meter(SITE)
+    for _ in range(100):
+        meter.request("session", 0, by="writes_per_user", repeats=False)
+    with pytest.raises(Refused):
+        meter.request("session", 0, by="writes_per_user", repeats=False)
+    meter.request("session", 0, by="writes_per_user")
+
+
+def test_before_anybody_is_known_the_most_generous_tenant_counts() -> None:
+    meter = Meter(SITE)
+    meter.tenants = {"acme": limits.of_tenant({"commands_per_user": "1/1", "writes_per_user": "500/500"}, SITE)}
+    for _ in range(1_000):
+        meter.request("session", 0, by="writes_per_user")
+    with pytest.raises(Refused):
+        meter.request("session", 0, by="writes_per_user")
+    for _ in range(200):
+        meter.request("session", 0, by="commands_per_user")
+    meter.tenants = {"acme": limits.of_tenant({"commands_per_user": 0}, SITE)}
+    meter.request("session", 0, by="commands_per_user")
+
+
 def test_who_asks_for_nothing_is_forgotten() -> None:
     meter = Meter(SITE)
     for user in range(90):
