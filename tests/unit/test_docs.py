@@ -121,3 +121,18 @@ def test_the_table_of_parts_is_what_the_gate_does() -> None:
         part.value: " ".join(right.value for right in contract.Right if right in policy.BY_PART[part]) or "no such room"
         for part in Part
     }
+
+
+CLIENT = Path(contract.__file__).parents[1] / "static" / "rooms"
+
+
+def test_every_state_of_the_browser_client_has_its_row() -> None:
+    (words,) = re.findall(r"const WORDS = \{(.*?)\};", (CLIENT / "status.js").read_text(), re.DOTALL)
+    states = re.findall(r"^  (\w+):", words, re.MULTILINE)
+    assert [named(row[0])[0] for row in rows("browser.md", "state")] == [*states, "stopped"]
+
+
+def test_every_need_of_a_page_has_its_row() -> None:
+    (orders,) = re.findall(r"export const ORDER = \{(.*?)\};", (CLIENT / "transports.js").read_text(), re.DOTALL)
+    code = {need: re.findall(r'"(\w+)"', names) for need, names in re.findall(r"(\w+): \[(.*?)\]", orders)}
+    assert {named(row[0])[0]: named(row[1]) for row in rows("browser.md", "need")} == code
