@@ -276,6 +276,26 @@ async def test_messages_of_the_layer_that_nobody_knows_end_nothing(
     assert is_clean(hub)
 
 
+@pytest.mark.asyncio
+async def test_what_was_forged_on_the_layer_is_taken_back(keys: dict[str, str], hub: Hub) -> None:
+    """Whoever can write to the layer can speak in its rooms; the log tells, a heal interval later."""
+    socket = await opened(keys["bob"], GENERAL)
+    await until(lambda: bool(hub.doorbell._members))
+    (room,) = hub.rooms
+    epoch, head = hub.rooms[room].feed.epoch, hub.rooms[room].feed.head
+    assert head is not None
+    seq = head + 1
+    forged = vector("room.announcement", {"text": "forged", "level": "info"}, room=GENERAL, seq=seq)
+    layer = get_channel_layer()
+    assert layer is not None
+    entry = Entry(seq, "room.announcement", forged)
+    await Sender(layer, hub.config).publish(Notice(room, epoch, seq, [entry]))
+    assert (await socket.vector("room.announcement"))[1]["text"] == "forged"
+    await hub.heal()
+    assert (await socket.vector("live.reset"))[1]["cursor"] == f"{epoch}:{head}"
+    await socket.close()
+
+
 # --- AsyncHttpConsumer does not see the client go
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
 import secrets
 from collections.abc import Iterator
@@ -180,6 +182,18 @@ def test_cookies_are_for_https_alone(https: Https) -> None:
     assert {line.partition("=")[0] for line in kept} == {"sessionid", "csrftoken"}
     assert all("; secure" in line and "; samesite=lax" in line for line in kept)
     assert "; httponly" in next(line for line in kept if line.startswith("sessionid"))
+
+
+def test_nothing_that_comes_is_unpacked(https: Https) -> None:
+    """So a small body is never a large one."""
+    frame = [["chat.send", {"text": "squeezed"}, {"room": "acme/general", "id": new_id()}]]
+    squeezed = gzip.compress(json.dumps(frame).encode())
+    with https.browser("alice", Content_Encoding="gzip", Content_Type="application/json") as browser:
+        assert browser.post("/live/commands", content=squeezed).json()["code"] == "bad_frame"
+        assert browser.post(f"{GENERAL}messages/", content=squeezed).json()["code"] == "bad_data"
+    with https.socket("alice") as socket:  # which offers permessage-deflate
+        assert "live.hello" in socket.recv(timeout=20)
+        assert socket.protocol.extensions == []
 
 
 # --- nobody in particular
