@@ -52,7 +52,7 @@ class JSONParser(BaseParser):
     media_type = "application/json"
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
-        """:raises Refused: ``too_large``, ``bad_data``, ``bad_frame`` for what is nested too deep."""
+        """:raises Refused: ``too_large`` or ``bad_data``."""
         largest = config().max_frame_bytes
         body = stream.read(largest + 1)
         if len(body) > largest:
@@ -62,7 +62,10 @@ class JSONParser(BaseParser):
             nul = holds_nul(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise Refused("bad_data", "The body is not JSON in UTF-8, or nested too deep.") from None
-        look_through(value, MAX_NESTING - IN_FRAME)
+        try:
+            look_through(value, MAX_NESTING - IN_FRAME)
+        except Refused as refused:
+            raise Refused("bad_data", f"A body is nested at most {MAX_NESTING - IN_FRAME} deep.") from refused
         if nul:
             raise Refused("bad_data", "U+0000 is not allowed in text.")
         return value

@@ -33,6 +33,14 @@ def test_a_field_that_is_not_set_is_left_out():
     assert "retry_after_ms" not in shown(contract.Error, error)
 
 
+def test_a_body_is_nested_as_deep_as_data_in_a_frame_may_be():
+    """The frame and the vector are two of the 32."""
+    nested = [b"[" * depth + b"]" * depth for depth in (30, 31)]
+    JSONParser().parse(io.BytesIO(nested[0]))
+    with pytest.raises(Refused, match="nested at most 30 deep"):
+        JSONParser().parse(io.BytesIO(nested[1]))
+
+
 @pytest.mark.parametrize("body", [b"[" * 10_000, b'"\\ud800"', b'"\xff"', b'{"a": "\\u0000"}', b"", b"{} {}", b"\0"])
 def test_the_parser_refuses_in_one_way(body):
     with pytest.raises(Refused) as refused:
