@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 
-import httpx
 import pytest
 
-from tests.support.cells import MAX_ROOMS, Cell, Links
-from tests.support.live_clients import Caller, LiveClient, Poll, TurnedAway, cursors
+from tests.support.cells import Cell, Links
+from tests.support.live_clients import LiveClient, Poll, cursors
 
 
 @pytest.fixture
@@ -127,33 +126,6 @@ async def test_a_wait_that_is_none_is_refused_or_bounded(links: Links, cell: Cel
     assert answer.status_code in (200, 400)
     if answer.status_code == 400:
         assert answer.json()["code"] == "bad_data"
-
-
-async def test_what_is_refused_as_a_whole_is_a_status(links: Links, cell: Cell, hasty: Cell) -> None:
-    for caller, node, status, code in [
-        (Caller(), hasty.near, 401, "unauthenticated"),
-        (Caller(ticket="nonsense"), cell.near, 401, "unauthenticated"),
-        (cell.caller("bob", Sec_Fetch_Site="cross-site"), cell.near, 403, "forbidden"),
-        (cell.caller("bob", Sec_Fetch_Site="same-site"), cell.near, 403, "forbidden"),
-    ]:
-        with pytest.raises(TurnedAway) as refused:
-            await links.open(caller, {"acme/general": None}, on=node)
-        assert (refused.value.status, refused.value.code) == (status, code)
-
-
-async def test_more_rooms_than_a_connection_may_join(links: Links, cell: Cell) -> None:
-    with pytest.raises(TurnedAway) as refused:
-        await links.open("bob", {f"acme/r{number}": None for number in range(MAX_ROOMS + 1)})
-    assert (refused.value.status, refused.value.code) == (429, "too_many_rooms")
-
-
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-async def test_another_method_is_405(cell: Cell, method: str) -> None:
-    bob = cell.caller("bob")
-    async with httpx.AsyncClient(trust_env=False) as client:
-        answer = await client.request(method, f"{cell.near.url}/live/poll", headers=bob.writing(cell.near.url))
-    assert answer.status_code == 405
-    assert answer.headers["Allow"]
 
 
 async def test_answers_are_kept_by_nobody(links: Links, cell: Cell, room: str) -> None:

@@ -1,12 +1,11 @@
-"""What is special to server-sent events: ids, comments, and what is refused before the stream begins."""
+"""What is special to server-sent events: ids, comments, and rooms that come and go."""
 
 from __future__ import annotations
 
-import httpx
 import pytest
 
-from tests.support.cells import MAX_ROOMS, Cell, Links
-from tests.support.live_clients import Caller, LiveClient, Stream, TurnedAway, cursors
+from tests.support.cells import Cell, Links
+from tests.support.live_clients import LiveClient, Stream, cursors
 
 
 @pytest.fixture
@@ -78,45 +77,12 @@ async def test_comments_keep_a_silent_stream(links: Links, hasty: Cell) -> None:
     assert client.bye is None
 
 
-async def test_what_is_refused_before_the_stream_begins_is_a_status(links: Links, cell: Cell, hasty: Cell) -> None:
-    for caller, node, status, code in [
-        (Caller(), hasty.near, 401, "unauthenticated"),
-        (Caller(ticket="nonsense"), cell.near, 401, "unauthenticated"),
-        (cell.caller("bob", Sec_Fetch_Site="cross-site"), cell.near, 403, "forbidden"),
-        (cell.caller("bob", Sec_Fetch_Site="same-site"), cell.near, 403, "forbidden"),
-    ]:
-        with pytest.raises(TurnedAway) as refused:
-            await links.open(caller, {"acme/general": None}, on=node)
-        assert (refused.value.status, refused.value.code) == (status, code)
-
-
-@pytest.mark.parametrize("site", ["same-origin", "none"])
-async def test_a_page_of_our_own_is_let_in(links: Links, cell: Cell, site: str) -> None:
-    client = await links.open(cell.caller("bob", Sec_Fetch_Site=site))
-    assert client.hello["user"]["id"] == cell.user("bob")
-
-
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-async def test_another_method_is_405(cell: Cell, method: str) -> None:
-    bob = cell.caller("bob")
-    async with httpx.AsyncClient(trust_env=False) as client:
-        answer = await client.request(method, f"{cell.near.url}/live/stream", headers=bob.writing(cell.near.url))
-    assert answer.status_code == 405
-    assert answer.headers["Allow"]
-
-
 async def test_no_proxy_and_no_browser_keeps_a_stream(links: Links, cell: Cell, room: str) -> None:
     client = await links.open("bob", {room: None})
     headers = client._response.headers
     assert headers["content-type"] == "text/event-stream"
     assert "no-cache" in headers["cache-control"] or "no-store" in headers["cache-control"]
     assert "access-control-allow-origin" not in headers
-
-
-async def test_more_rooms_than_a_connection_may_join(links: Links, cell: Cell) -> None:
-    with pytest.raises(TurnedAway) as refused:
-        await links.open("bob", {f"acme/r{number}": None for number in range(MAX_ROOMS + 1)})
-    assert (refused.value.status, refused.value.code) == (429, "too_many_rooms")
 
 
 async def test_joined_to_nothing_for_too_long_is_idle(links: Links, hasty: Cell) -> None:
