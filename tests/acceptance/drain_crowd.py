@@ -15,16 +15,14 @@ Starts everything itself and stops it. Exits with 1 when the promise is broken. 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
 
 from tests.support import crowd, stages, tally
 from tests.support.crowd import End, Member
-from tests.support.stages import Stage
+from tests.support.stages import Play, Stage
 
 STOPS = 12  # seconds that a node may take, whatever its clients do
 TOLD = {
@@ -34,62 +32,28 @@ TOLD = {
 }
 
 
-@dataclass
-class Result:
-    report: str
-    problems: list[str]
-
-
-async def drain_crowd(stage: Stage, *, clients: int, rate: float, seconds: float, jitter: float = 0.5) -> Result:
+async def drain_crowd(stage: Stage, *, clients: int, rate: float, seconds: float, jitter: float = 0.5) -> Play:
     """Traffic for so long before the node is stopped, and after it is back."""
     node = stage.site.nodes[0]
-    members = stage.crowd(clients, jitter=jitter)
-    began = time.monotonic()
-    try:
-        await crowd.enter(members)
-        report = [f"{clients} clients came in within {time.monotonic() - began:.1f} s"]
-        stop = asyncio.Event()
-        talking = asyncio.create_task(crowd.talk(members, rate, stop))
+    play = Play(stage, stage.crowd(clients, jitter=jitter))
+    stopped = 0.0
+
+    async def stop() -> None:
+        nonlocal stopped
         await asyncio.sleep(seconds)
         stopped = time.monotonic()
         status = await asyncio.to_thread(node.stop)
         took = time.monotonic() - stopped
-        report.append(f"SIGTERM: the process ended with {status} after {took:.1f} s")
-        problems = [f"it took {took:.1f} s to stop"] if took > STOPS else []
-        problems += _nothing_half_done(stage, members, report)
+        play.story.append(f"SIGTERM: the process ended with {status} after {took:.1f} s")
+        play.problems += [f"it took {took:.1f} s to stop"] if took > STOPS else []
+        play.problems += _nothing_half_done(stage, play.members, play.story)
         await asyncio.to_thread(node.start)
-        report.append(f"It was away for {time.monotonic() - stopped:.1f} s")
+        play.story.append(f"It was away for {time.monotonic() - stopped:.1f} s")
         await asyncio.sleep(seconds)
-        stop.set()
-        said = await talking
-        try:
-            await crowd.until(lambda: all(member.joined.is_set() for member in members), 40, "everybody is back")
-            await crowd.until(lambda: not any(member.pending for member in members), 60, "all commands are answered")
-            logs = await asyncio.to_thread(stage.logs)
-            await crowd.until(
-                lambda: all(member.has_all(logs[member.room]) for member in members), 30, "everybody has everything"
-            )
-        except TimeoutError as late:
-            problems.append(str(late))
-            logs = await asyncio.to_thread(stage.logs)
-    finally:
-        await crowd.leave(members)
 
-    problems += _goodbyes(members, stopped, report)
-    found = tally.Tally()
-    for member in members:
-        found.count(member, logs[member.room])
-    again = {id for member in members for id in member.said_again}
-    report.append(f"{len(said)} messages were said, {rate:g} a second, {len(again)} of them again; {found}")
-    if not found.is_right:
-        problems += [f"what was heard is not the log: {found}", *found.wrong[:10]]
-    without_event, forgotten, effects = stages.half_done(stage, set(said))
-    if without_event or forgotten or effects != dict.fromkeys(said, 1):
-        problems.append(
-            f"in the end {len(without_event)} are remembered without an event, {len(forgotten)} the reverse, "
-            f"{len(set(said) - effects.keys())} missing, {sum(count > 1 for count in effects.values())} twice"
-        )
-    return Result("\n".join(report), problems)
+    await play.run(rate, stop)
+    play.problems += _goodbyes(play.members, stopped, play.story)
+    return play
 
 
 def _nothing_half_done(stage: Stage, members: list[Member], report: list[str]) -> list[str]:
@@ -147,13 +111,8 @@ def _retry_after(end: End) -> int | None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--clients", type=int, default=500)
-    parser.add_argument("--rooms", type=int, default=10)
-    parser.add_argument("--rate", type=float, default=15, help="messages a second in all (default: 15)")
-    parser.add_argument("--seconds", type=float, default=6, help="before and after (default: 6)")
+    parser = stages.play_options(str(__doc__))
     parser.add_argument("--workers", type=int, default=1, help="processes; more need Valkey, which is started")
-    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     options = parser.parse_args()
     crowd.room_for(4 * options.clients + 500)
     layer = "valkey" if options.workers > 1 else "memory"
@@ -161,12 +120,9 @@ def main() -> int:
         stages.sites(options.database) as sites,
         stages.staged(sites, rooms=options.rooms, workers=options.workers, layer=layer) as stage,
     ):
-        done = asyncio.run(drain_crowd(stage, clients=options.clients, rate=options.rate, seconds=options.seconds))
-    print(f"--- {options.database}, one node of {options.workers} processes\n{done.report}")
-    for problem in done.problems:
-        print(f"WRONG: {problem}")
-    print("WRONG" if done.problems else "Everybody was told, nothing is half done, nothing lost.")
-    return bool(done.problems)
+        play = asyncio.run(drain_crowd(stage, clients=options.clients, rate=options.rate, seconds=options.seconds))
+    title = f"{options.database}, one node of {options.workers} processes"
+    return stages.tell(title, play, "Everybody was told, nothing is half done, nothing lost.")
 
 
 if __name__ == "__main__":

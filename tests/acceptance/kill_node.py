@@ -15,73 +15,35 @@ Starts everything itself and stops it. Exits with 1 when the promise is broken. 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sys
 import time
-from dataclasses import dataclass
 
 from tests.support import crowd, stages, tally
 from tests.support.crowd import Member
-from tests.support.stages import Stage
+from tests.support.stages import Play, Stage
 
 
-@dataclass
-class Result:
-    report: str
-    problems: list[str]
-
-
-async def kill_node(stage: Stage, *, clients: int, rate: float, seconds: float, jitter: float = 0.5) -> Result:
+async def kill_node(stage: Stage, *, clients: int, rate: float, seconds: float, jitter: float = 0.5) -> Play:
     """Traffic for so long before the kill, while the node is away, and after it is back."""
-    site = stage.site
-    members = stage.crowd(clients, jitter=jitter)
-    began = time.monotonic()
-    try:
-        await crowd.enter(members)
-        report = [f"{clients} clients came in within {time.monotonic() - began:.1f} s"]
-        stop = asyncio.Event()
-        talking = asyncio.create_task(crowd.talk(members, rate, stop))
+    play = Play(stage, stage.crowd(clients, jitter=jitter))
+    orphans: list[Member] = []
+    killed = restarted = 0.0
+
+    async def kill() -> None:
+        nonlocal killed, restarted
         await asyncio.sleep(seconds)
-        orphans = [member for member in members if member.at == stage.addresses[1]]
+        orphans.extend(member for member in play.members if member.at == stage.addresses[1])
         killed = time.monotonic()
-        await asyncio.to_thread(site.kill, 1)
+        await asyncio.to_thread(stage.site.kill, 1)
         await asyncio.sleep(seconds)
-        await asyncio.to_thread(site.nodes[1].start)
+        await asyncio.to_thread(stage.site.nodes[1].start)
         restarted = time.monotonic()
         await asyncio.sleep(seconds)
-        stop.set()
-        said = await talking
-        problems = []
-        try:
-            await crowd.until(lambda: all(member.joined.is_set() for member in members), 40, "everybody is back")
-            await crowd.until(lambda: not any(member.pending for member in members), 60, "all commands are answered")
-            logs = await asyncio.to_thread(stage.logs)
-            await crowd.until(
-                lambda: all(member.has_all(logs[member.room]) for member in members), 30, "everybody has everything"
-            )
-        except TimeoutError as late:
-            problems.append(str(late))
-            logs = await asyncio.to_thread(stage.logs)
-    finally:
-        await crowd.leave(members)
 
-    found = tally.Tally()
-    for member in members:
-        found.count(member, logs[member.room])
-    report.append(f"{len(said)} messages were said, {rate:g} a second; {found}")
-    without_event, forgotten, effects = stages.half_done(stage, set(said))
-    again = {id for member in members for id in member.said_again}
-    report.append(f"{len(again)} were said again; each is in the log once: {effects == dict.fromkeys(said, 1)}")
-    if not found.is_right:
-        problems += [f"what was heard is not the log: {found}", *found.wrong[:10]]
-    if without_event or forgotten or effects != dict.fromkeys(said, 1):
-        problems.append(
-            f"{len(without_event)} are remembered without an event, {len(forgotten)} the reverse, "
-            f"{len(set(said) - effects.keys())} missing, {sum(count > 1 for count in effects.values())} twice"
-        )
-    problems += _returns(orphans, members, killed, restarted, report)
-    return Result("\n".join(report), problems)
+    await play.run(rate, kill)
+    play.problems += _returns(orphans, play.members, killed, restarted, play.story)
+    return play
 
 
 def _returns(
@@ -105,24 +67,14 @@ def _returns(
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--clients", type=int, default=500)
-    parser.add_argument("--rooms", type=int, default=10)
-    parser.add_argument("--rate", type=float, default=15, help="messages a second in all (default: 15)")
-    parser.add_argument("--seconds", type=float, default=6, help="of each of the three parts (default: 6)")
-    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
-    options = parser.parse_args()
+    options = stages.play_options(str(__doc__)).parse_args()
     crowd.room_for(4 * options.clients + 500)
     with (
         stages.sites(options.database) as sites,
         stages.staged(sites, rooms=options.rooms, nodes=2, layer="valkey") as stage,
     ):
-        done = asyncio.run(kill_node(stage, clients=options.clients, rate=options.rate, seconds=options.seconds))
-    print(f"--- {options.database}, two nodes\n{done.report}")
-    for problem in done.problems:
-        print(f"WRONG: {problem}")
-    print("WRONG" if done.problems else "Nothing lost, nothing twice, nothing out of order.")
-    return bool(done.problems)
+        play = asyncio.run(kill_node(stage, clients=options.clients, rate=options.rate, seconds=options.seconds))
+    return stages.tell(f"{options.database}, two nodes", play, "Nothing lost, nothing twice, nothing out of order.")
 
 
 if __name__ == "__main__":

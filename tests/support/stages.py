@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import io
 import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +20,7 @@ from urllib.parse import urlsplit
 import httpx
 import psycopg
 
+from tests.support import crowd, tally
 from tests.support.backends import FOREIGN, Backend
 from tests.support.client import log_in
 from tests.support.crowd import KINDS, Address, Badge, Member
@@ -96,6 +100,87 @@ class Stage:
                 return connection.execute(statement).fetchall()
         with psycopg.connect(url) as connection:
             return connection.execute(statement).fetchall()  # type: ignore[call-overload]
+
+
+@dataclass
+class Play:
+    """A crowd on a stage: the lines of its story, and what broke a promise."""
+
+    stage: Stage
+    members: list[Member]
+    story: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    said: set[str] = field(init=False)  # ids of commands
+
+    @property
+    def report(self) -> str:
+        return "\n".join(self.story)
+
+    async def run(self, rate: float, happens: Callable[[], Awaitable[None]]) -> None:
+        """All come in, and talk while this happens. In the end each is back, was answered, and holds what the log does:
+        nothing lost, nothing twice, nothing out of order, each message once and remembered.
+
+        :param rate: messages a second in all.
+        """
+        began = time.monotonic()
+        try:
+            await crowd.enter(self.members)
+            self.story.append(f"{len(self.members)} clients came in within {time.monotonic() - began:.1f} s")
+            stop = asyncio.Event()
+            talking = asyncio.create_task(crowd.talk(self.members, rate, stop))
+            await happens()
+            stop.set()
+            self.said = set(await talking)
+            logs = await self._settle()
+        finally:
+            await crowd.leave(self.members)
+        found = tally.Tally()
+        for member in self.members:
+            found.count(member, logs[member.room])
+        again = {id for member in self.members for id in member.said_again}
+        self.story.append(f"{len(self.said)} messages were said, {rate:g} a second, {len(again)} again; {found}")
+        if not found.is_right:
+            self.problems += [f"what was heard is not the log: {found}", *found.wrong[:10]]
+        without_event, forgotten, effects = half_done(self.stage, self.said)
+        if without_event or forgotten or effects != dict.fromkeys(self.said, 1):
+            self.problems.append(
+                f"in the end {len(without_event)} are remembered without an event, {len(forgotten)} the reverse, "
+                f"{len(self.said - effects.keys())} missing, {sum(count > 1 for count in effects.values())} twice"
+            )
+
+    async def _settle(self) -> dict[str, list[tuple[int, str]]]:
+        members = self.members
+        try:
+            await crowd.until(lambda: all(member.joined.is_set() for member in members), 40, "everybody is back")
+            await crowd.until(lambda: not any(member.pending for member in members), 60, "all commands are answered")
+            logs = await asyncio.to_thread(self.stage.logs)
+            await crowd.until(
+                lambda: all(member.has_all(logs[member.room]) for member in members), 30, "everybody has everything"
+            )
+        except TimeoutError as late:
+            self.problems.append(str(late))
+            logs = await asyncio.to_thread(self.stage.logs)
+        return logs
+
+
+def play_options(doc: str) -> argparse.ArgumentParser:
+    """Of a script that puts a play on its stage."""
+    parser = argparse.ArgumentParser(description=doc.partition("\n")[0])
+    parser.add_argument("--clients", type=int, default=500)
+    parser.add_argument("--rooms", type=int, default=10)
+    parser.add_argument("--rate", type=float, default=15, help="messages a second in all (default: 15)")
+    parser.add_argument("--seconds", type=float, default=6, help="of each part (default: 6)")
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    return parser
+
+
+def tell(title: str, play: Play, well: str) -> int:
+    """Prints how it went; gives the exit status."""
+    print(f"--- {title}\n{play.report}")
+    for problem in play.problems:
+        print(f"WRONG: {problem}")
+    print("WRONG" if play.problems else well)
+    return bool(play.problems)
 
 
 def half_done(stage: Stage, ids: set[str]) -> tuple[set[str], set[str], dict[str, int]]:
