@@ -18,12 +18,21 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(trylast=True)  # after pytest-django, which sorts them its own way
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What shares a site runs in one process: a file's tests, or those of a cell of the contract."""
+    """What shares a site runs in one process: a file's tests, or those of a cell of the contract.
+
+    The cells take longest, then files that start a site: they come first, so that the quick ones fill the gaps in the
+    end and no process is left alone with a long one.
+    """
+    rank: dict[str, int] = defaultdict(lambda: 2)
+    group: dict[pytest.Item, str] = {}
     for item in items:
         cell = getattr(item, "callspec", None) and item.callspec.params.get("cell")  # type: ignore[attr-defined]
-        item.add_marker(pytest.mark.xdist_group("-".join(cell) if cell else str(item.path)))
+        name = group[item] = "-".join(cell) if cell else str(item.path)
+        rank[name] = 0 if cell else min(rank[name], 1 if "sites" in getattr(item, "fixturenames", ()) else 2)
+        item.add_marker(pytest.mark.xdist_group(name))
+    items.sort(key=lambda item: rank[group[item]])
 
 
 @pytest.fixture(scope="session")
