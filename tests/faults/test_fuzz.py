@@ -1,4 +1,7 @@
-"""Small forms of ``fuzz_frames`` and ``fuzz_rest``: another seed in each run, which a failure names."""
+"""Small forms of ``fuzz_frames`` and ``fuzz_rest``: another seed in each run, which a failure names.
+
+On both backends: PostgreSQL refuses what SQLite takes.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,12 @@ def site(sites: Sites) -> Iterator[Site]:
 
 
 def test_a_node_lives_whatever_is_said_to_it(site: Site) -> None:
-    done = fuzz_frames.fuzz(site, seconds=8, start=random.randrange(10**6))
+    done = fuzz_frames.fuzz(site, seconds=6, start=random.randrange(10**6))
     print(done.report)
     assert done.problems == []
 
 
 def test_rest_answers_as_its_schema_says_and_tells_nobody_of_others(site: Site) -> None:
-    done = fuzz_rest.fuzz(site, seconds=12, start=random.randrange(10**6))
+    done = fuzz_rest.fuzz(site, seconds=10, start=random.randrange(10**6))
     print(done.report)
     assert done.problems == []

@@ -20,6 +20,8 @@ from tests.support.client import PASSWORD
 from tests.support.conversation import new_id
 from tests.support.sites import Sites
 
+pytestmark = pytest.mark.any_backend  # the edge of a site stands before its database
+
 PROXY, STRANGER = "127.0.0.1", "127.0.0.2"  # where requests come from; the site lists the first
 GENERAL = "/api/tenants/acme/rooms/general/"
 SAYS_HTTPS = {"X-Forwarded-Proto": "https"}

@@ -5,10 +5,13 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 import httpx
+import pytest
 
 from tests.support.cells import CSRF, Cell
 from tests.support.live_clients import TRANSPORTS, Caller
 from tests.support.sites import Sites
+
+pytestmark = pytest.mark.any_backend  # signatures are of no database
 
 MESSAGES = "/api/tenants/acme/rooms/general/messages/"
 
