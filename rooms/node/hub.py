@@ -162,8 +162,11 @@ class Hub:
         return future
 
     async def read_limits(self) -> None:
-        """Those that tenants have of their own."""
-        self.meter.tenants = await self.database.control(tenants.limits)
+        """Those that tenants have of their own. Without the database they stay as they are."""
+        try:
+            self.meter.tenants = await self.database.control(tenants.limits)
+        except DatabaseError as error:
+            logger.warning("the limits of tenants could not be read and will be again: %r", error)
 
     # --- joining and leaving
 
