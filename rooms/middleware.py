@@ -9,6 +9,7 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest
 from django.utils.decorators import sync_and_async_middleware
+from django.utils.functional import SimpleLazyObject, empty
 
 from rooms import audit
 from rooms.addresses import client_address
@@ -38,7 +39,14 @@ def audit_origin(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRe
 
 
 def _of(request: HttpRequest) -> Origin:
-    """Looked for when something is changed: before that, nobody need know who asks."""
+    """Looked for when something is changed: before that, nobody need know who asks.
+
+    Who that is may be looked up at this very moment (a session that an old key proved gets another name, which is a
+    change): then it is not asked again.
+    """
     match = request.resolver_match
     source = Source.ADMIN if match is not None and "admin" in match.app_names else Source.PAGE
-    return Origin(source, client_address(request), getattr(request, "user", None))
+    user = getattr(request, "user", None)
+    if isinstance(user, SimpleLazyObject) and user._wrapped is empty:
+        user = None
+    return Origin(source, client_address(request), user)

@@ -340,6 +340,16 @@ async def test_the_origin_survives_the_way_through_an_asynchronous_server(world:
     assert audit.origin() == audit.Origin()
 
 
+def test_a_session_that_an_old_key_proves_gets_another_name_and_that_is_a_row(world: World, settings: Any) -> None:
+    """Django does it while it looks up who asks."""
+    browser = Client()
+    browser.force_login(find("bob"))
+    settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "its successor"
+    assert browser.get("/t/acme/general/").status_code == 200
+    assert [row[:6] for row in told()] == [("session", "", "", "bob", "open", "ended")]
+    assert edges() == [("", "page", "127.0.0.1")]
+
+
 def test_sessions_that_are_over_are_cleared_away_without_a_row(world: World) -> None:
     Client().force_login(find("bob"))
     Session.objects.update(expire_date=timezone.now() - timedelta(days=1))
