@@ -24,7 +24,7 @@ TERMS = Terms(
 )
 
 
-async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     """For what nothing tells of: look in each turn of the loop."""
     async with asyncio.timeout(seconds):
         while not condition():
@@ -83,7 +83,7 @@ class Listener:
         name, data, meta = self.events[-1]
         return int(data["seq"] if name == "live.cursor" else meta["seq"])
 
-    async def until(self, condition: Any, seconds: float = 20) -> None:
+    async def until(self, condition: Any, seconds: float = 60) -> None:
         """Wait until the condition on this listener holds; looks again at each frame that comes."""
         async with asyncio.timeout(seconds):
             while not condition(self):
