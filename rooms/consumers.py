@@ -43,6 +43,7 @@ from rooms.node.writer import told
 
 TOO_MANY = 429
 ABUSE = Close(TOO_MUCH.code, "too much for too long", retry_after_ms=30_000)
+AT_ONCE = 32  # refusals, about a millisecond of the loop
 TICKET = "ticket."  # a subprotocol that is a ticket; never the one that is chosen
 # Codes of the protocol's own: below 3000 daphne sends 1000 alone, and keeps the socket open otherwise.
 UNAVAILABLE = Close(REPLACED.code, "the site cannot serve this now", retry_after_ms=1_000)
@@ -75,6 +76,7 @@ class LiveConsumer(AsyncConsumer):
         super().__init__()
         self.calls = 0  # commands under way
         self.call_ended = asyncio.Event()
+        self.refusals = 0
         self.pressure: Pressure | None = None  # since something was refused
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -205,8 +207,9 @@ class LiveConsumer(AsyncConsumer):
     async def hold_back(self, connection: Socket) -> None:
         """It was refused something: read no more of it for a moment when it presses on, and end it when that is abuse.
 
-        The loop has its turn in any case: a frame may hold a thousand that are refused at once.
+        Others have their turn in any case: a frame may hold thousands that are refused at once.
         """
+        self.refusals += 1
         amount = self.hub.meter.amounts.get("commands_per_user")
         wait, now = 0.0, time.monotonic()
         if amount is not None:
@@ -215,7 +218,8 @@ class LiveConsumer(AsyncConsumer):
             if self.pressure.is_abuse(now):
                 metrics.limited.labels("abuse").inc()
                 connection.close(ABUSE)
-        await asyncio.sleep(wait)
+        if wait or self.refusals % AT_ONCE == 0:
+            await asyncio.sleep(wait)
 
     def answer(self, connection: Socket, id: str | None, future: asyncio.Future[Outcome]) -> None:
         self.calls -= 1

@@ -33,6 +33,7 @@ from typing import Any
 import httpx
 import msgspec
 
+from tests.acceptance.idle_crowd import cpu
 from tests.support import crowd, stages
 from tests.support.client import log_in
 from tests.support.conversation import new_id
@@ -228,6 +229,7 @@ def percentile(took: list[float], share: float) -> float:
 class Pair:
     quiet: list[float]
     flooded: list[float]
+    cpu: dict[bool, float]  # of the node, a share of one processor; True: flooded
     seen: Counter[str]
 
     @property
@@ -237,15 +239,18 @@ class Pair:
 
 def measure(node: Node, carol: Badge, flooders: list[Badge], seconds: float, *, flooded_first: bool) -> Pair:
     took: dict[bool, list[float]] = {}
+    used: dict[bool, float] = {}
     seen: Counter[str] = Counter()
     for flooded in (flooded_first, not flooded_first):
         with ExitStack() as stack:
             flood = stack.enter_context(Flood(node, flooders)) if flooded else None
             asyncio.run(says(node, carol, 4))  # the flood is on, or the last one is over; the bursts are used up
+            before, began = cpu(node.pid), time.monotonic()
             took[flooded] = asyncio.run(says(node, carol, seconds))
+            used[flooded] = (cpu(node.pid) - before) / (time.monotonic() - began)
         if flood is not None:
             seen = flood.seen
-    return Pair(took[False], took[True], seen)
+    return Pair(took[False], took[True], used, seen)
 
 
 def between(ratios: list[float]) -> tuple[float, float]:
@@ -283,7 +288,7 @@ def line(pair: Pair) -> str:
     seen = ", ".join(f"{name}: {count}" for name, count in sorted(pair.seen.items()))
     return (
         f"quiet p50 {quiet[0]:6.2f} p99 {quiet[1]:6.2f} ms   flooded p50 {flooded[0]:6.2f} p99 {flooded[1]:6.2f} ms   "
-        f"ratio {pair.ratio:5.2f}   the flood saw {seen}"
+        f"ratio {pair.ratio:5.2f}   node at {pair.cpu[False]:4.0%} and {pair.cpu[True]:4.0%}   the flood saw {seen}"
     )
 
 
