@@ -32,7 +32,7 @@ def a_real_site(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def database(monkeypatch: pytest.MonkeyPatch, vendor: str, **settings: Any) -> None:
     connection = connections["default"]
     monkeypatch.setattr(type(connection), "vendor", vendor)
-    monkeypatch.setattr(connection, "settings_dict", {"CONN_MAX_AGE": 0, "OPTIONS": {}, **settings})
+    monkeypatch.setattr(connection, "settings_dict", {"CONN_MAX_AGE": 0, "OPTIONS": {}, "TIME_ZONE": None, **settings})
 
 
 def found() -> dict[str | None, CheckMessage]:
