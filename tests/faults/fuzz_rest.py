@@ -35,6 +35,7 @@ from tests.support.sites import Site
 
 PEOPLE = {None: "", "carol": "globex", "erin": "acme", "bob": "acme", "alice": "acme"}  # with their tenants
 SECRETS = {"acme": "a-word-of-acme-alone", "globex": "a-word-of-globex-alone"}
+NOBODY = ["0", "-1", "nobody", str(2**63), "9" * 40, "%00"]  # as the id of a user
 EXAMPLES = 4  # of one operation before the next has its turn
 CHECKS: list[Any] = [
     schemathesis.checks.not_a_server_error,
@@ -97,6 +98,8 @@ def _turn(
         for parameter in case.path_parameters or {}:  # mostly of what is there, and there one's own
             if parameter == "tenant" and PEOPLE[name] and data.draw(st.integers(0, 4)):
                 case.path_parameters[parameter] = PEOPLE[name]
+            elif parameter == "user":  # nobody may be made a member by chance who is then held for a stranger
+                case.path_parameters[parameter] = data.draw(st.sampled_from(known.get(PEOPLE[name], []) + NOBODY))
             elif parameter in known and data.draw(st.integers(0, 9)):
                 case.path_parameters[parameter] = data.draw(st.sampled_from(known[parameter]))
         (case.headers or {}).pop("Authorization", None)  # a ticket that is none would be all that is looked at
@@ -128,7 +131,7 @@ def _without_tuples(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _furnish(site: Site) -> dict[str, list[str]]:
-    """Rooms and words in both tenants; gives what stands in paths."""
+    """Rooms and words in both tenants; gives what stands in paths, and under each tenant its people."""
     known: dict[str, list[str]] = {
         "tenant": ["acme", "globex"],
         "room": ["general", "~all", "~me"],
@@ -146,7 +149,7 @@ def _furnish(site: Site) -> dict[str, list[str]]:
                 said = owner.post(f"{path}rooms/{slug}/messages/", json={"text": SECRETS[tenant]})
                 assert said.status_code == 201, said.text
                 known["id"].append(said.json()["id"])
-            known["user"] += [member["user"]["id"] for member in owner.get(f"{path}members/").json()["results"]]
+            known[tenant] = [member["user"]["id"] for member in owner.get(f"{path}members/").json()["results"]]
     return known
 
 

@@ -137,6 +137,6 @@ def test_the_layer_is_in_memory_until_redis_is_named() -> None:
 
 def test_the_readme_lists_what_the_environment_may_say() -> None:
     read_by_code = set()
-    for path in ("realtime_project/settings.py", "rooms/management/commands/serve.py"):
+    for path in ("realtime_project/settings.py", "rooms/conf.py", "rooms/management/commands/serve.py"):
         read_by_code |= set(re.findall(r"""(?:_flag|_list|environ\.get)\("([A-Z_]+)\"""", (ROOT / path).read_text()))
     assert set(re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE)) == read_by_code
