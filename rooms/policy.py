@@ -45,6 +45,7 @@ BY_PART: dict[Part, frozenset[Right]] = {
     Part.BANNED: NOTHING,
 }
 
+RIGHTS = [right.value for right in Right]
 TRIES = 64  # calls for one question to a policy that raises; two bad pairs in a thousand are found in 40
 
 
@@ -117,16 +118,13 @@ def rights(said: Any) -> frozenset[Right]:
     """:raises PolicyError: it is not a set of rights."""
     if isinstance(said, str) or not isinstance(said, Collection):
         raise PolicyError(f"{said!r} is no set of rights.")
-    unknown = [right for right in said if right not in _RIGHTS]
+    unknown = [right for right in said if right not in RIGHTS]
     if unknown:
-        raise PolicyError(f"There is no right {unknown[0]!r}: a right is {', '.join(_RIGHTS)}.")
+        raise PolicyError(f"There is no right {unknown[0]!r}: a right is {', '.join(RIGHTS)}.")
     can = frozenset(map(Right, said))
     if can and Right.READ not in can:
         raise PolicyError(f"Who may {min(can)} a room may read it: 'read' is missing.")
     return can
-
-
-_RIGHTS = [right.value for right in Right]
 
 
 @lru_cache(maxsize=8)
