@@ -1,6 +1,7 @@
 """The site's settings. What differs from site to site comes from the environment; README.md lists it."""
 
 import os
+from logging import LogRecord
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -217,15 +218,24 @@ TIME_ZONE = "UTC"
 
 # Logs: to the console, for whatever runs the process to collect
 
+
+def _in_a_line(record: LogRecord) -> bool:
+    record.exc_info = None
+    return True
+
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {"in_a_line": {"()": lambda: _in_a_line}},
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         # Its own handlers would print each line twice.
         "django": {"handlers": ["console"], "level": "INFO", "propagate": False},
+        # What any scanner asks for is no bug of ours, and worth no traceback.
+        "django.security.DisallowedHost": {"filters": ["in_a_line"]},
         "rooms": {"level": "INFO"},
         "presence": {"level": "INFO"},
         "uvicorn": {"level": "INFO"},

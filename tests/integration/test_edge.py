@@ -250,6 +250,7 @@ def test_no_log_line_has_a_secret_or_what_was_said(https: Https) -> None:
         assert broken.status_code == 400
         assert browser.get(f"/{mark}%0d%0a2026-01-01 INFO forged").status_code == 404
         assert browser.get(f"/live/poll?room=acme/{mark}%0aforged&room=acme/general").status_code == 200
+        assert browser.get("/", headers={"Host": f"{mark}.example"}).status_code == 400
         wrong = {"username": f"bob{mark}\nforged", "password": said[3]}
         assert browser.post("/accounts/login/", data={**wrong, "csrfmiddlewaretoken": CSRF}).status_code != 500
     with https.browser(Authorization=f"Bearer {ticket}") as program:
@@ -263,6 +264,7 @@ def test_no_log_line_has_a_secret_or_what_was_said(https: Https) -> None:
         assert "live.hello" in socket.recv(timeout=20)
     log = https.near.log.read_text()
     assert "/live/commands" in log  # it is the access log
+    assert f"Invalid HTTP_HOST header: '{mark}.example'" in log
     for secret in (session, CSRF, ticket, ticket.rsplit(".", 1)[1], *said):
         assert secret not in log, secret
     assert not re.search(r"^(2026-01-01 INFO )?forged", log, re.MULTILINE)
