@@ -15,10 +15,13 @@ from rooms import commands, conf, contract, metrics
 from rooms.commands import Command, Repeated
 from rooms.conf import Config
 from rooms.contract import Refused
+from rooms.limits import Amount
+from rooms.models import Tenant
 from rooms.node import pressure, running
 from rooms.node.database import Database
 from rooms.node.store import Store, _url
 from rooms.node.writer import Writer
+from rooms.services import tenants
 from tests.support.servers import valkey
 from tests.support.sockets import Socket
 from tests.support.world import World
@@ -75,6 +78,22 @@ def test_a_process_without_a_node_counts_writes_too(world: World, limit: Callabl
     again = world.bob.post(path, {"text": "x"}, Idempotency_Key=key)
     assert again.status_code == 201 and again.json()["id"] == answers[0].json()["id"]
     assert world.alice.post(path, {"text": "x"}).status_code == 201
+
+
+@pytest.mark.django_db
+def test_off_lifts_what_tenants_have_too_and_nonsense_is_passed_over(
+    world: World, limit: Callable[[str], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    tenants.update(world.acme, limits={"commands_per_user": "1/1"})
+    Tenant.objects.filter(slug="globex").update(limits={"commands_per_user": "fast"})
+    limit("off")
+    assert tenants.limits() == {}
+    limit("")
+    found = tenants.limits()
+    assert found.keys() == {"acme"} and found["acme"]["commands_per_user"] == Amount(1, 1)
+    assert "the limits of the tenant globex" in caplog.text
+    with pytest.raises(Refused, match="commands_per_user is a number"):
+        tenants.update(world.acme, limits={"commands_per_user": "fast"})
 
 
 # --- turns
