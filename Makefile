@@ -47,6 +47,7 @@ check: .venv/installed-dev node_modules/installed
 # For an hour when nobody waits: the fuzzers, long. SECONDS each; on PostgreSQL too.
 SECONDS ?= 600
 nightly: .venv/installed-dev
+	MODEL_EXAMPLES=400 MODEL_STEPS=25 $(BIN)/python -m pytest --backend embedded tests/integration/test_gate_model.py
 	$(BIN)/python -m tests.faults.fuzz_frames --seconds $(SECONDS)
 	$(BIN)/python -m tests.faults.fuzz_rest --seconds $(SECONDS)
 	$(BIN)/python -m tests.faults.fuzz_frames --seconds $(SECONDS) --database postgresql
