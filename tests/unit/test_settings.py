@@ -44,7 +44,9 @@ def test_for_a_command_that_is_a_sentence_and_no_traceback() -> None:
 
 
 @pytest.mark.parametrize(
-    "env", [{}, {"REDIS_URL": "redis://a:6379"}, {"TRUSTED_PROXIES": "10.0.0.0/8"}], ids=["alone", "redis", "proxy"]
+    "env",
+    [{}, {"REDIS_URL": "redis://a:6379", "TRUSTED_PROXIES": "10.0.0.0/8"}],
+    ids=["as it comes", "of several nodes"],
 )
 def test_a_real_site_passes_every_check(env: dict[str, str]) -> None:
     key = "".join(chr(33 + number) for number in range(90))
