@@ -133,3 +133,19 @@ def test_what_waits_to_be_said_is_not_left_to_the_next_person(bob: Person, rest:
     assert bob.page.evaluate(KEPT) == 0
     says(rest, "alice", room, "alice's")
     bob.sees("alice's")
+
+
+def test_a_tab_that_is_frozen_with_the_connection_is_left_behind(visit: Visit, rest: Rest, room: str) -> None:
+    frozen = visit("bob").without_workers().open(room)
+    other = another(frozen.page.context, room)
+    session = frozen.page.context.new_cdp_session(frozen.page)
+    session.send("Page.setWebLifecycleState", {"state": "frozen"})
+    says(rest, "alice", room, "while it is frozen")
+    other.page.evaluate("() => void document.dispatchEvent(new Event('visibilitychange'))")  # somebody looks at it
+    other.sees("while it is frozen")
+    other.say("on it goes")
+    other.sees("while it is frozen", "on it goes")
+    session.send("Page.setWebLifecycleState", {"state": "active"})
+    frozen.sees("while it is frozen", "on it goes")
+    frozen.say("and I am back")
+    other.sees("while it is frozen", "on it goes", "and I am back")
