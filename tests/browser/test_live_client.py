@@ -428,12 +428,38 @@ def test_a_silent_server_is_left(server: Server) -> None:
     server.person.page.clock.install()
     server.person.page.reload()
     server.until(lambda: len(server.sockets) == 2)
-    server.hello()
-    server.heard("live.join")
+    server.join()
     server.person.page.clock.run_for(34_000)
     expect(server.person.status).to_have_text("Connected")
     server.person.page.clock.run_for(2_000)
     server.until(lambda: server.person.page.clock.run_for(1_000) or len(server.sockets) == 3)
+
+
+def test_a_server_that_owes_an_answer_is_left_before_the_command_is_given_up(server: Server) -> None:
+    server.person.page.clock.install()
+    server.person.page.reload()
+    server.until(lambda: len(server.sockets) == 2)
+    server.join()
+    server.person.say("is anybody there?")
+    sent = server.heard("chat.send")
+    server.person.page.clock.run_for(10_000)
+    server.say()  # that it is alive is enough
+    server.until(lambda: [] in server.frames)
+    server.person.page.clock.run_for(10_000)
+    expect(server.person.status).to_have_text("Connected")
+    server.person.say("are you?")
+    server.heard("chat.send", 2)
+    server.person.page.clock.run_for(9_000)
+    assert len(server.sockets) == 2
+    server.answer(sent, seq=server.seq + 1, message="m1", version=1, created_at="2026-11-24T12:00:00Z")
+    expect(server.person.page.locator("li.pending")).to_have_count(1)
+    server.person.say("hello?")
+    server.heard("chat.send", 3)
+    server.person.page.clock.run_for(16_000)
+    server.until(lambda: server.person.page.clock.run_for(1_000) or len(server.sockets) == 3)
+    server.join(2)
+    assert [server.heard("chat.send", number)[1]["text"] for number in (4, 5)] == ["are you?", "hello?"]
+    expect(server.person.page.locator("li.failed")).to_have_count(0)
 
 
 def test_a_server_that_never_says_hello_is_left(server: Server) -> None:

@@ -5,6 +5,7 @@ const MERCY = 1_000; // ms in which what waits in the socket may speak first, af
 
 export class Silence {
   #last = Date.now();
+  #due = Infinity; // when something that was asked must be answered, or anything else heard
   /** @type {number | undefined} */
   #timer;
   #limit;
@@ -23,8 +24,16 @@ export class Silence {
   /** Something was heard. @param {number} [limit] from now on */
   broken(limit = this.#limit) {
     this.#last = Date.now();
+    this.#due = Infinity;
     if (limit === this.#limit) return;
     this.#limit = limit;
+    this.#wait();
+  }
+
+  /** Somebody waits for an answer: until anything is heard, silence is this long at most. @param {number} limit ms */
+  asked(limit) {
+    if (this.#due !== Infinity) return;
+    this.#due = Date.now() + limit;
     this.#wait();
   }
 
@@ -32,15 +41,22 @@ export class Silence {
     clearTimeout(this.#timer);
   }
 
+  #deadline() {
+    return Math.min(this.#last + this.#limit, this.#due);
+  }
+
   #wait() {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#look(), Math.max(0, this.#last + this.#limit - Date.now()));
+    this.#timer = setTimeout(() => this.#look(), Math.max(0, this.#deadline() - Date.now()));
   }
 
   #look() {
-    const late = Date.now() - this.#last - this.#limit;
+    const late = Date.now() - this.#deadline();
     if (late >= 0 && late < LATE) return this.#dead();
-    if (late >= LATE) this.#last = Date.now() + MERCY - this.#limit;
+    if (late >= LATE) {
+      this.#last = Date.now() + MERCY - this.#limit;
+      this.#due = Infinity;
+    }
     this.#wait();
   }
 }

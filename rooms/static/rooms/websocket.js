@@ -28,6 +28,7 @@ import { Silence } from "./silence.js";
 
 const HELLO_LIMIT = 10_000; // ms from the start to live.hello
 const SILENCE_GRACE = 10_000; // ms above the heartbeat; then the server is dead
+const ANSWER_LIMIT = 15_000; // ms of silence for who waits for an answer: less than what a command has, which is 30 s
 
 /**
  * @param {URL} url with flow=ack; http for ws and https for wss do as well
@@ -88,7 +89,9 @@ export function openWebSocket(url, { opened, heard, ended }) {
   /** @param {Vector} vector */
   function send(vector) {
     const frame = encode(vector, maxFrameBytes);
-    if (!over && socket.readyState === WebSocket.OPEN) socket.send(frame);
+    if (over || socket.readyState !== WebSocket.OPEN) return;
+    socket.send(frame);
+    if (vector[2]?.id) silence.asked(ANSWER_LIMIT);
   }
 
   socket.onmessage = ({ data }) => {
