@@ -41,7 +41,7 @@ def test_it_serves_pages_and_health(live_site: LiveSite, server: str) -> None:
     status, headers, body = get(f"{site.url}/healthz")
     assert (status, json.loads(body)) == (200, {"status": "ok"})
     assert get(f"{site.url}/readyz")[0] == 200
-    assert "default-src 'self'" in headers["content-security-policy"]
+    assert "default-src 'none'" in headers["content-security-policy"]
 
 
 def test_static_files_need_no_collectstatic(live_site: LiveSite) -> None:
