@@ -76,6 +76,6 @@ def test_a_path_of_odd_bytes_is_not_found(site: Site, alice: httpx.Client, path:
 def test_the_docs_are_served_under_the_sites_own_policy(site: Site) -> None:
     page = httpx.get(f"{site.url}/api/docs/")
     assert page.status_code == 200
-    assert "script-src" not in page.headers["Content-Security-Policy"]
-    assert "'self'" in page.headers["Content-Security-Policy"]
+    policy, sites = (answer.headers["Content-Security-Policy"] for answer in (page, httpx.get(f"{site.url}/healthz")))
+    assert sorted(policy.split("; ")) == sorted(sites.split("; "))
     assert httpx.get(f"{site.url}/api/schema/").status_code == 200
