@@ -36,7 +36,7 @@ from tests.support.stages import Stage
 LIVE = ("websocket", "sse", "poll", "commands")
 QUIET = (1.5, 6.0)  # s between two faults of one network
 LASTS = (1.0, 9.0)  # s
-HALF_OPEN_LASTS = (5.0, 45.0)  # s: a page needs up to 38 to find out by itself
+HALF_OPEN_LASTS = (5.0, 45.0)  # s: a page that says nothing needs up to 38 to find out, one that does 15
 SAYS = (0.5, 2.5)  # s between two messages of one person
 AFTER = 60.0  # s, with the network whole, until both must have everything
 
