@@ -156,19 +156,25 @@ async def test_a_thread_is_not_lost_with_who_waited_for_it(database: Database) -
 # --- a socket
 
 
+@pytest.fixture
+def keys(world: World, settings: Any) -> dict[str, str]:
+    """Session keys by name."""
+    settings.ALLOWED_HOSTS = ["localhost"]
+    found = {}
+    for name in ("alice", "bob"):
+        client = Client()
+        client.force_login(world.users[name])
+        found[name] = str(client.session.session_key)
+    return found
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.asyncio
 async def test_who_presses_on_is_closed_and_others_are_not(
-    world: World, limit: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, settings: Any
+    keys: dict[str, str], limit: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit("commands_per_user=5/5")
     monkeypatch.setattr(pressure, "LONG", 0.3)  # ten seconds on a site
-    settings.ALLOWED_HOSTS = ["localhost"]
-    keys = {}
-    for name in ("alice", "bob"):
-        client = Client()
-        await asyncio.to_thread(client.force_login, world.users[name])
-        keys[name] = client.session.session_key
     running.start()
     try:
         calm, flooding = Socket(keys["bob"]), Socket(keys["alice"])
