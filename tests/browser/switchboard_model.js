@@ -92,7 +92,7 @@ async ([seed, steps]) => {
     const tab = { readers: new Map(), inbox: [], painted: 0, frames: 0, turn: 0 };
     const { receive, unplug } = board.plug((message) => tab.inbox.push(message));
     Object.assign(tab, { receive, unplug });
-    receive(["watched", random() < 0.5]);
+    receive([["watched", random() < 0.5]]);
     tabs.add(tab);
   }
 
@@ -109,7 +109,10 @@ async ([seed, steps]) => {
           return { cursor, show: () => Object.assign(reader, parseCursor(cursor), { fresh: false }) };
         },
       },
-      { join: (...question) => tab.receive(["join", tab.turn, id, "r", ...question]), leave: () => tab.receive(["leave", tab.turn, id, "r"]) },
+      {
+        join: (...question) => tab.receive([["join", tab.turn, id, "r", ...question]]),
+        leave: () => tab.receive([["leave", tab.turn, id, "r"]]),
+      },
     );
     room.on("joined", ({ verdict, cursor }) => {
       if (verdict !== "live") return;
@@ -151,7 +154,7 @@ async ([seed, steps]) => {
     [4, () => turn()],
   ];
   function paint(tab) {
-    if (tab.painted < tab.frames) tab.receive(["painted", (tab.painted = tab.frames)]);
+    if (tab.painted < tab.frames) tab.receive([["painted", (tab.painted = tab.frames)]]);
   }
   function close(tab) {
     tabs.delete(tab);

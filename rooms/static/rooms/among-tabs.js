@@ -42,13 +42,13 @@ export function amongTabs(setup, hear, lost) {
     plugs = new Map();
     channel.postMessage({ led: true });
     plugs.set(tab, shared.plug(hear));
-    plugs.get(tab)?.receive(["watched", watched]);
-    channel.onmessage = ({ data: { from, message, comes, left } }) => {
+    plugs.get(tab)?.receive([["watched", watched]]);
+    channel.onmessage = ({ data: { from, messages, comes, left } }) => {
       if (comes) {
         plugs?.set(from, shared.plug((message) => channel.postMessage({ to: from, message })));
         released(from, signal).then(() => unplug(from));
       } else if (left) unplug(from);
-      else if (message) plugs?.get(from)?.receive(message);
+      else if (messages) plugs?.get(from)?.receive(messages);
     };
   }
 
@@ -73,17 +73,18 @@ export function amongTabs(setup, hear, lost) {
   hold(tab, signal).then(() => {
     if (plugs) return;
     channel.postMessage({ from: tab, comes: true });
-    channel.postMessage({ from: tab, message: ["watched", watched] });
+    channel.postMessage({ from: tab, messages: [["watched", watched]] });
     expectAnswer();
   });
   hold(leading, signal, { robbed: end }).then(lead);
 
   return {
-    post(message) {
-      if (message[0] === "watched") watched = message[1];
-      if (plugs) return plugs.get(tab)?.receive(message);
-      channel.postMessage({ from: tab, message });
-      if (message[0] === "watched") expectAnswer();
+    post(messages) {
+      const looks = messages.findLast(([kind]) => kind === "watched");
+      if (looks) watched = looks[1];
+      if (plugs) return plugs.get(tab)?.receive(messages);
+      channel.postMessage({ from: tab, messages });
+      if (looks) expectAnswer();
     },
     close,
   };

@@ -21,6 +21,7 @@ import { TIMES } from "./times.js";
 export const UNAUTHENTICATED = 4501;
 const IDLE = 4440; // until the user acts
 const STEADY = 10_000; // ms that a connection must last to count as a success
+const HURRY = 1_000; // ms from one attempt to the next, however often one is asked to hurry
 const PATIENT = 2; // attempts that the first transport has for itself, before the others have their turn in each
 
 /** Emits `state`, `opened` with `live.hello`'s data, and `heard` with the vectors of each frame, as a transport does. */
@@ -37,6 +38,7 @@ export class Connection extends Emitter {
   #climbing;
   #told = false; // the server said how long to wait
   #openedAt = 0;
+  #begunAt = 0;
   #tries = 0;
   #refusedLogin = false;
   watched = true; // somebody looks at what comes
@@ -79,6 +81,7 @@ export class Connection extends Emitter {
 
   /** @param {"connecting" | "reconnecting" | "offline"} state */
   #begin(state) {
+    this.#begunAt = Date.now();
     this.#show({ state });
     this.#transport = this.#attempt(this.#order, this.#tries >= PATIENT);
   }
@@ -148,9 +151,10 @@ export class Connection extends Emitter {
     this.#begin(navigator.onLine ? "reconnecting" : "offline");
   }
 
-  /** The network is back, or somebody looks: do not sit out a wait of our own. */
+  /** The network is back, or somebody looks or speaks: do not sit out a wait of our own. */
   hurry() {
-    if (this.state.retryAt !== undefined && !this.#told) this.#retry();
+    if (this.state.retryAt === undefined || this.#told || Date.now() - this.#begunAt < HURRY) return;
+    this.#retry();
   }
 
   /** The connection is gone: do not wait for the silence to tell. @param {string} reason */

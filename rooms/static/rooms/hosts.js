@@ -9,7 +9,7 @@ import { inWorker, works } from "./in-worker.js";
 /** @typedef {import("./switchboard.js").Message} Message */
 /**
  * @typedef {object} Host
- * @property {(message: Message) => void} post to the switchboard
+ * @property {(messages: Message[]) => void} post to the switchboard
  * @property {() => void} close the tab is plugged out
  */
 /**

@@ -15,7 +15,7 @@ export function inWorker(setup, hear, lost) {
   const life = new AbortController();
   /** @type {MessagePort | undefined} */
   let port;
-  /** @type {import("./switchboard.js").Message[]} */
+  /** @type {import("./switchboard.js").Message[][]} */
   const early = [];
 
   function close() {
@@ -46,9 +46,9 @@ export function inWorker(setup, hear, lost) {
       clearTimeout(unanswered);
       if (!life.signal.aborted) hear(data);
     };
-    for (const message of [{ setup, tab, token: csrfToken() }, ...early]) port.postMessage(message);
+    for (const said of [{ setup, tab, token: csrfToken() }, ...early]) port.postMessage(said);
   }
 
   open().catch(() => end());
-  return { post: (message) => (port ? port.postMessage(message) : early.push(message)), close };
+  return { post: (messages) => (port ? port.postMessage(messages) : early.push(messages)), close };
 }

@@ -20,6 +20,8 @@ export class Line extends Emitter {
   #host = null;
   #painting = new Painting((frames) => this.#post(["painted", frames]));
   #token = csrfToken();
+  /** @type {Message[]} */
+  #mail = [];
   #maxFrameBytes = 0;
   #losses = 0;
   #turn = 0;
@@ -48,10 +50,11 @@ export class Line extends Emitter {
     addEventListener("pageshow", ({ persisted }) => persisted && this.#wake());
   }
 
-  /** Connect, if it is not so already. */
+  /** Connect, if it is not so already, and soon. */
   start() {
     if (!this.#host && !this.#resting) this.#open();
     else if (this.state.state === "stopped") this.#post(["start"]);
+    else if (this.state.state !== "connected") this.#post(["hurry"]);
   }
 
   /** This tab needs the connection no more. @param {string} reason @param {number} [code] */
@@ -101,6 +104,7 @@ export class Line extends Emitter {
   }
 
   #close() {
+    this.#send();
     this.#life = null;
     this.#host?.close();
     this.#host = null;
@@ -138,9 +142,17 @@ export class Line extends Emitter {
     return this.#token !== before;
   }
 
-  /** @param {Message} message */
+  /** What is said together goes together: a lost request then loses all of it or nothing. @param {Message} message */
   #post(message) {
-    this.#host?.post(message);
+    if (!this.#host) return;
+    if (!this.#mail.length) queueMicrotask(() => this.#send());
+    this.#mail.push(message);
+  }
+
+  #send() {
+    const mail = this.#mail;
+    this.#mail = [];
+    if (mail.length) this.#host?.post(mail);
   }
 
   /** @param {Message} message */

@@ -19,7 +19,8 @@ const HELD_MAX = 1_000; // events that wait for a snapshot; beyond that another 
 
 /**
  * Emits every event by its name, `(data, meta)`, each logged one once and in order; and `joined` with the answer,
- * `refused` with a LiveError when the room cannot be joined, `left` with `{code, reason}`.
+ * `refused` with a LiveError when the room cannot be joined, `left` with `{code, reason}`; and, where there is no snapshot
+ * to load, `reset` with `{cursor}`: what was before it cannot be told any more.
  */
 export class LiveRoom extends Emitter {
   /** What this person may do here, from the last answer: "read", "write", "moderate", "manage". @type {string[]} */
@@ -152,7 +153,10 @@ export class LiveRoom extends Emitter {
   async #reset(cursor) {
     this.#moveTo(cursor);
     this.#deaf = false;
-    if (!this.#snapshot) return;
+    if (!this.#snapshot) {
+      this.emit("reset", { cursor });
+      return;
+    }
     this.#held = [];
     const turn = ++this.#reload;
     for (let tries = 0; turn === this.#reload && this.#open; tries++) {

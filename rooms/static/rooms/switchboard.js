@@ -65,7 +65,7 @@ export class Switchboard {
 
   /**
    * @param {Port["post"]} post to the tab
-   * @returns {{ receive: (message: Message) => void, unplug: () => void }} what the tab says, and that it is gone
+   * @returns {{ receive: (messages: Message[]) => void, unplug: () => void }} what the tab says, and that it is gone
    */
   plug(post) {
     /** @type {Port} */
@@ -74,7 +74,10 @@ export class Switchboard {
     post(["state", this.#connection.state]);
     if (this.#hello) post(["opened", this.#hello, this.#turn]);
     this.#connection.start();
-    return { receive: (message) => this.#ports.has(port) && this.#receive(port, message), unplug: () => this.#unplug(port) };
+    return {
+      receive: (messages) => messages.forEach((message) => this.#ports.has(port) && this.#receive(port, message)),
+      unplug: () => this.#unplug(port),
+    };
   }
 
   /** @param {Port} port @param {Message} message */
