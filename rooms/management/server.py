@@ -24,7 +24,6 @@ logger = logging.getLogger(__name__)
 GRACE = 10  # seconds for the goodbyes and for requests under way together: what supervisors give us, or less
 LAST = 1  # seconds of it that requests have in any case
 ENDS = 3  # seconds more for the application to stop; it has nothing left to do
-SWITCH = 0.0005  # seconds that a thread may keep the others waiting: with Python's 5 ms every view delays every socket
 HANG_UP = 2  # seconds that clients may take to answer the close of their WebSocket
 
 
@@ -58,10 +57,6 @@ def _is_utf8(pieces: list[bytes]) -> bool:
 
 class DrainingServer(Server):
     """Stops accepting, drains its node, and then stops as uvicorn does. A second Ctrl-C waits for nothing."""
-
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        sys.setswitchinterval(SWITCH)
-        await super().serve(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         began = time.monotonic()
