@@ -70,10 +70,10 @@ export class Switchboard {
   plug(post) {
     /** @type {Port} */
     const port = { post, watched: false, sent: 0, painted: 0, behind: false };
+    this.#connection.start(); // first: that it had stopped is nothing to one that comes
     this.#ports.add(port);
     post(["state", this.#connection.state]);
     if (this.#hello) post(["opened", this.#hello, this.#turn]);
-    this.#connection.start();
     return {
       receive: (messages) => messages.forEach((message) => this.#ports.has(port) && this.#receive(port, message)),
       unplug: () => this.#unplug(port),
