@@ -57,8 +57,8 @@ def test_late_and_cut_now_and_then_nothing_is_lost(bob: Person, visit: Callable[
         expect(alice.messages.get_by_text("by alice")).to_have_count(number + 1)
     network(bob)
     bob.hurry()
-    expect(bob.messages).to_have_count(16)
-    expect(bob.page.locator("li.pending")).to_have_count(0)
+    expect(bob.messages).to_have_count(16, timeout=30_000)
+    expect(bob.page.locator("li.pending")).to_have_count(0, timeout=30_000)
     said = alice.page.locator("[data-messages] [data-part=text]").all_text_contents()
     bob.sees(*said)
     for name in ("alice", "bob"):

@@ -153,8 +153,9 @@ export class Connection extends Emitter {
 
   /** The network is back, or somebody looks or speaks: do not sit out a wait of our own. */
   hurry() {
-    if (this.state.retryAt === undefined || this.#told || Date.now() - this.#begunAt < HURRY) return;
-    this.#retry();
+    if (this.state.retryAt === undefined || this.#told) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#retry(), Math.max(0, this.#begunAt + HURRY - Date.now()));
   }
 
   /** The connection is gone: do not wait for the silence to tell. @param {string} reason */
