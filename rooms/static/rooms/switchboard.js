@@ -11,6 +11,7 @@
 //
 // What a tab says on a connection that is gone meanwhile is not heard: it says it again when it hears `opened`.
 
+import { Pace } from "./pace.js";
 import { Subscription } from "./subscription.js";
 
 /** @typedef {import("./protocol.js").Vector} Vector */
@@ -25,8 +26,6 @@ import { Subscription } from "./subscription.js";
  * @property {boolean} behind it is sent no events: its readers stay where they are in their rooms
  */
 
-const AHEAD = 256; // frames that a tab may have unpainted; one that has more is behind, and costs no memory but its places
-
 export class Switchboard {
   /** @type {Set<Port>} */
   #ports = new Set();
@@ -34,8 +33,7 @@ export class Switchboard {
   #rooms = new Map();
   /** Who asked: two tabs may say the same, when one is a copy of the other. @type {Map<string, Set<Port>>} */
   #asked = new Map();
-  /** Frames that the server awaits to be handled. @type {{ needs: Map<Port, number>, handled: (hidden: boolean) => void }[]} */
-  #unpainted = [];
+  #pace = new Pace(() => this.#isWatched);
   /** What a frame brings, until all of it is sorted. @type {Map<Port, Heard[]> | null} */
   #frame = null;
   /** @type {any} */
@@ -102,8 +100,7 @@ export class Switchboard {
     if (!this.#ports.delete(port)) return;
     for (const room of [...this.#rooms.keys()]) this.#leave(room, (subscription) => subscription.drop(port));
     for (const asking of this.#asked.values()) asking.delete(port);
-    for (const { needs } of this.#unpainted) needs.delete(port);
-    this.#handled(-1);
+    this.#pace.drop(port);
     this.#connection.watched = this.#isWatched;
     if (!this.#ports.size) this.#connection.stop("");
   }
@@ -143,26 +140,21 @@ export class Switchboard {
     this.#hello = null;
     this.#rooms.clear();
     this.#asked.clear();
-    this.#unpainted = [];
+    this.#pace.reset();
   }
 
-  /** @param {Vector[]} vectors of a frame @param {(hidden: boolean) => void} [handled] when the frame is counted */
-  #heard(vectors, handled) {
+  /** @param {Vector[]} vectors of a frame @param {(hidden: boolean) => void} [handled] where the server awaits that */
+  #heard(vectors, handled = () => {}) {
     /** @type {Map<Port, Heard[]>} */
     const frame = new Map();
     this.#frame = frame;
     for (const vector of vectors) this.#sort(vector);
     this.#frame = null;
-    const needs = new Map();
-    for (const [port, heard] of frame) {
-      const counted = handled !== undefined && heard.some(([[name, , meta]]) => meta?.room && !name.startsWith("live."));
-      if (counted) needs.set(port, ++port.sent);
-      port.behind ||= port.sent - port.painted > AHEAD;
-    }
+    const going = [...frame.keys()].filter((port) => frame.get(port)?.some(([vector]) => isEvent(vector)));
     // before they are posted: a tab in this very place says at once what it has handled
-    if (handled) this.#unpainted.push({ needs, handled });
-    for (const [port, heard] of frame) port.post(["heard", heard, needs.has(port)]);
-    this.#handled(-1);
+    this.#pace.goes(going, handled);
+    for (const [port, heard] of frame) port.post(["heard", heard, going.includes(port)]);
+    this.#pace.settle();
   }
 
   /** @param {Vector} vector */
@@ -185,21 +177,9 @@ export class Switchboard {
     else port.post(["heard", heard, false]);
   }
 
-  /** The fastest tab sets the pace; one that is slower falls behind, and holds nobody up. @param {Port} port @param {number} frames */
+  /** @param {Port} port @param {number} frames */
   #painted(port, frames) {
-    port.painted = frames;
-    this.#handled(this.#unpainted.findLastIndex(({ needs }) => (needs.get(port) ?? Infinity) <= frames));
-    if (port.behind && frames >= port.sent) {
-      port.behind = false;
-      for (const room of this.#rooms.values()) room.ask();
-    }
-  }
-
-  /** @param {number} last of the frames that are painted, with all before it; those that nobody has to paint follow */
-  #handled(last) {
-    const next = this.#unpainted.findIndex(({ needs }, index) => index > last && needs.size);
-    const done = this.#unpainted.splice(0, next < 0 ? this.#unpainted.length : next);
-    for (const { handled } of done) handled(!this.#isWatched);
+    if (this.#pace.painted(port, frames)) for (const room of this.#rooms.values()) room.ask();
   }
 
   get #isWatched() {
@@ -213,4 +193,9 @@ export class Switchboard {
     if (watched) this.#connection.hurry();
     port.post(["state", this.#connection.state]); // that somebody is here
   }
+}
+
+/** @param {Vector} vector */
+function isEvent([name, , meta]) {
+  return meta?.room !== undefined && !name.startsWith("live.");
 }
