@@ -66,8 +66,15 @@ class Connection(ABC):
     # --- what a transport has to say
 
     @abstractmethod
-    def _write(self, data: bytes) -> None:
-        """Take a frame, JSON, for the client."""
+    def _write(self, data: bytes, reader: Reader | None = None) -> None:
+        """Take a frame, JSON, for the client.
+
+        :param reader: whose events these are. While that one is held they stay here, and when it ends so, for good.
+        """
+
+    def owes(self, reader: Reader) -> bool:
+        """Whether events of this reader wait here for a transport that takes no more."""
+        return False
 
     @abstractmethod
     def _end(self) -> None:
@@ -96,7 +103,7 @@ class Connection(ABC):
         metrics.frames.inc()
         if taken.skipped:
             metrics.skipped.inc(taken.skipped)
-        self._write(taken.frame)
+        self._write(taken.frame, reader)
         return True
 
     def close(self, close: Close) -> None:
@@ -104,6 +111,10 @@ class Connection(ABC):
         self.say(bye(close))
         if self.closed is None:  # saying it may have been too much
             self._closed(close)
+
+    def cut(self) -> None:
+        """Close without what still waits here: the client goes on from what it has."""
+        self._closed(TOO_SLOW)
 
     def _closed(self, close: Close) -> None:
         self.closed = close
@@ -173,7 +184,8 @@ class StreamingConnection(Connection):
     """A connection that stays open and takes frames while its socket does: one writer, one order.
 
     What waits here is bounded: control frames by ``unsent_bytes`` (beyond it the client is too slow), event frames by
-    one frame. A client whose socket takes nothing for ``stall_timeout`` is too slow as well.
+    one frame. A client whose socket takes nothing for ``stall_timeout`` is too slow as well. Events that wait when
+    their reader is held go out when it is released, and not before; what comes after them waits too.
 
     :param send: writes one frame and returns when the socket takes more.
     :param shut: closes the transport with a code and a reason.
@@ -199,7 +211,7 @@ class StreamingConnection(Connection):
         self._shut = shut
         self._abandon = abandon
         self._deadline: asyncio.TimerHandle | None = None
-        self._outbox: deque[bytes] = deque()
+        self._outbox: deque[tuple[bytes, Reader | None]] = deque()
         self._unsent = 0
         self._since = 0.0  # when the write that is under way began
         self._task: asyncio.Task[None] | None = None
@@ -220,16 +232,22 @@ class StreamingConnection(Connection):
 
     def wait(self, reader: Reader) -> None:
         self._behind[reader] = None
-        if self._task is None:  # else the writer serves it when the socket has taken what it has
+        if self._task is not None:  # the writer serves it when the socket has taken what it has
+            return
+        if self._outbox:
+            self._start()
+        else:
             self.serve()
 
-    def _write(self, data: bytes) -> None:
+    def owes(self, reader: Reader) -> bool:
+        return any(owed is reader for _, owed in self._outbox)
+
+    def _write(self, data: bytes, reader: Reader | None = None) -> None:
         data = self._encoded(data)
-        self._outbox.append(data)
+        self._outbox.append((data, reader))
         self._unsent += len(data)
         if self._unsent > self.hub.config.unsent_bytes:  # a client that reads nothing need not be told
-            self._outbox.clear()
-            self._closed(TOO_SLOW)
+            self.cut()
         elif self._task is None:
             self._start()
 
@@ -237,7 +255,13 @@ class StreamingConnection(Connection):
         """The frame as the transport sends it."""
         return data
 
+    def cut(self) -> None:
+        self._outbox.clear()
+        super().cut()
+
     def _end(self) -> None:
+        if any(reader is not None and reader.held for _, reader in self._outbox):
+            self._outbox.clear()
         self._deadline = self.hub.loop.call_later(CLOSE_TIMEOUT, self._abandon)
         if self._task is None:
             self._start()
@@ -258,7 +282,10 @@ class StreamingConnection(Connection):
         try:
             while True:
                 while self._outbox:
-                    data = self._outbox.popleft()
+                    data, reader = self._outbox[0]
+                    if reader is not None and reader.held:
+                        return  # until it is released, or ended and this connection with it
+                    self._outbox.popleft()
                     await self._send(data)
                     self._unsent -= len(data)
                     self._since = time.monotonic()

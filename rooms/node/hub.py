@@ -352,7 +352,9 @@ class Hub:
             rooms = reader.connection.session.rooms
             if rooms.get(address) is reader:
                 del rooms[address]
-            if was_joined:
+            if was_joined and reader.held and reader.connection.owes(reader):
+                reader.connection.cut()  # what waits for its socket may not be handed to it any more
+            elif was_joined:
                 reader.connection.say(vector("live.left", {"code": code, "reason": LEFT[code]}, room=address))
 
     async def _tick(self) -> None:

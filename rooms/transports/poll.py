@@ -31,7 +31,7 @@ class Poll(Connection):
     :param leave: to be called when there is something, or nothing more will come.
     """
 
-    __slots__ = ("_bytes", "_cursor", "_joined", "_leave", "_vectors")
+    __slots__ = ("_began", "_bytes", "_cursor", "_joined", "_leave", "_vectors")
 
     transport = "poll"
     returns = True
@@ -39,7 +39,8 @@ class Poll(Connection):
     def __init__(self, *args: Any, cursor: str, leave: Callable[[], None], **options: Any) -> None:
         super().__init__(*args, **options)
         self._leave = leave
-        self._vectors: list[bytes] = []
+        self._vectors: list[tuple[bytes, Reader | None]] = []
+        self._began: dict[Reader, int] = {}  # their cursors before this poll told them anything
         self._bytes = 0
         self._cursor = cursor
         self._joined = False
@@ -51,6 +52,7 @@ class Poll(Connection):
     def deliver(self, reader: Reader, taken: Taken) -> bool:
         if self._vectors and self._bytes + len(taken.frame) > self.hub.config.max_frame_bytes:
             return False  # the next poll gets it
+        self._began.setdefault(reader, reader.cursor)
         return super().deliver(reader, taken)
 
     async def join(self, *wanted: Join) -> bool:
@@ -59,12 +61,19 @@ class Poll(Connection):
         return late
 
     def answer(self) -> bytes:
-        """What was told, and where the client stands once it has it."""
-        self._settle()
-        return b'{"cursor":' + encode(self._cursor) + b',"frame":[' + b",".join(self._vectors) + b"]}"
+        """What was told, and where the client stands once it has it.
 
-    def _write(self, data: bytes) -> None:
-        self._vectors.append(data[1:-1])
+        What a reader took that is held now is left to a later poll.
+        """
+        for reader, cursor in self._began.items():
+            if reader.held:
+                reader.cursor = cursor
+        self._settle()
+        said = [data for data, reader in self._vectors if reader is None or not reader.held]
+        return b'{"cursor":' + encode(self._cursor) + b',"frame":[' + b",".join(said) + b"]}"
+
+    def _write(self, data: bytes, reader: Reader | None = None) -> None:
+        self._vectors.append((data[1:-1], reader))
         self._bytes += len(data)
         self._leave()
 

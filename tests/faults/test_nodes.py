@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
@@ -83,4 +85,27 @@ async def test_a_reader_of_a_killed_node_goes_on_at_another_one_where_it_was(sit
     await third.until(lambda: len(third.events) >= len(truth))
     assert third.events == truth
     for live in (speaker, again, third):
+        await live.socket.close()
+
+
+async def test_a_node_that_was_frozen_when_a_right_ended_says_nothing_more_when_it_wakes(
+    site: Site, alice: httpx.Client
+) -> None:
+    with closing(log_in(site.url, "bob")) as client:
+        bob = await Live.open(site.nodes[1].ws_url, client)
+        own = client.get("/api/tenants/acme/members/").json()["results"]
+    await bob.join(GENERAL)
+    speaker = await Live.open(site.nodes[0].ws_url, alice)
+    await talk(speaker, 0, 1)
+    await bob.until(lambda: len(bob.events) == 1)
+    os.kill(site.nodes[1].pid, signal.SIGSTOP)
+    try:
+        [id] = [member["user"]["id"] for member in own if member["user"]["name"].startswith("Bob")]
+        assert alice.delete(f"/api/tenants/acme/members/{id}/").status_code == 204
+        await talk(speaker, 1, 5)
+    finally:
+        os.kill(site.nodes[1].pid, signal.SIGCONT)
+    await bob.until(lambda: bob.events[-1][0] == "live.left")
+    assert [name for name, *_ in bob.events] == ["chat.message", "live.left"]
+    for live in (bob, speaker):
         await live.socket.close()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 from django.contrib.auth import get_user_model
@@ -15,12 +17,15 @@ from django.db import OperationalError, transaction
 
 from rooms import access, log, tickets
 from rooms.conf import Config
-from rooms.contract import UNAUTHENTICATED
+from rooms.contract import TOO_SLOW, UNAUTHENTICATED, Person
+from rooms.delivery.session import Join, Listening
+from rooms.identity import Identity
 from rooms.models import Membership, Room
 from rooms.node import running, watch
 from rooms.node.hub import Hub
 from rooms.services import members, rooms, tenants
-from tests.support.listeners import Listener, until
+from rooms.transports.poll import Poll
+from tests.support.listeners import TERMS, Listener, until
 from tests.support.world import World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio]
@@ -176,6 +181,83 @@ async def test_the_sweep_finds_what_nobody_told(hub: Hub, world: World, room: Ro
     await hub.watch.sweep()
     await bob.until(lambda one: one.vectors[-1][0] == "live.left")
     assert bob.vectors[-1][1]["code"] == "revoked"
+
+
+# --- what was taken and waits for a socket that takes no more
+
+
+async def stuck_with(hub: Hub, room: Room, bob: Listener, *texts: str) -> None:
+    """These events were taken for bob; the first is in his socket, the others wait for it."""
+    bob.takes.clear()
+    for text in texts:
+        await hub.database.work(say, room, text)
+    reader = bob.connection.session.rooms[GENERAL]
+    await until(lambda: bob.connection.owes(reader))
+
+
+async def test_what_waits_for_a_full_socket_does_not_leave_after_a_revocation(
+    hub: Hub, world: World, room: Room, bob: Listener
+) -> None:
+    await stuck_with(hub, room, bob, "handed over", "secret")
+    await hub.database.work(members.set_part, room, world.users["bob"], "banned")
+    await until(lambda: bob.connection.closed is not None)
+    bob.takes.set()
+    await bob.until(lambda one: one.closed is not None)
+    assert bob.closed == TOO_SLOW  # it may come back, with its cursors, to what it may still see
+    assert "handed over" in str(bob.vectors)
+    assert "secret" not in str(bob.vectors)
+
+
+async def test_what_waits_for_a_full_socket_stays_there_while_its_reader_is_in_doubt(
+    hub: Hub, world: World, room: Room, bob: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stuck_with(hub, room, bob, "handed over", "in doubt")
+    asked, go = threading.Event(), threading.Event()
+    real = access.authorize_many
+
+    def slow(asks: Any) -> Any:
+        asked.set()
+        assert go.wait(20)
+        return real(asks)
+
+    monkeypatch.setattr(watch.access, "authorize_many", slow)
+    await hub.database.work(members.set_part, room, world.users["bob"], "speaker")
+    await until(asked.is_set)
+    bob.takes.set()
+    await bob.until(lambda one: "handed over" in str(one.vectors))
+    await until(lambda: bob.connection._task is None)
+    assert "in doubt" not in str(bob.vectors)
+    await hub.database.work(say, room, "after it")
+    go.set()
+    await bob.until(lambda one: "after it" in str(one.vectors))
+    assert "in doubt" in str(bob.vectors)
+    assert bob.seqs == sorted(set(bob.seqs))
+
+
+async def test_a_connection_that_ends_in_doubt_takes_nothing_with_it(
+    hub: Hub, world: World, room: Room, bob: Listener
+) -> None:
+    await stuck_with(hub, room, bob, "handed over", "in doubt")
+    bob.connection.session.rooms[GENERAL].hold()
+    bob.connection.close(UNAUTHENTICATED)
+    bob.takes.set()
+    await bob.until(lambda one: one.closed is not None)
+    assert "in doubt" not in str(bob.vectors)
+
+
+async def test_what_a_poll_took_of_a_reader_in_doubt_is_left_to_a_later_one(hub: Hub, world: World, room: Room) -> None:
+    who = Identity(world.users["bob"].pk, Person("bob", "Bob"), None)
+    poll = Poll(hub, Listening(TERMS, time.monotonic()), id="poll", who=who, cursor="", leave=lambda: None)
+    hub.connections[poll.id] = poll
+    await poll.join(Join(GENERAL, GENERAL, None))
+    reader = poll.session.rooms[GENERAL]
+    place = reader.cursor
+    await hub.database.work(say, room, "in doubt")
+    await until(lambda: reader.cursor > place)
+    reader.hold()
+    answer = msgspec.json.decode(poll.answer())
+    assert "in doubt" not in str(answer)
+    assert answer["cursor"].endswith(f":{place}")
 
 
 # --- who it is
