@@ -111,7 +111,8 @@ def test_a_visit_by_keyboard_alone(visit: Visit, rest: Rest) -> None:
     bob = visit()
     bob.page.goto(address)
     keys = bob.page.keyboard
-    keys.type("bob")  # the first field has the focus
+    expect(bob.page.get_by_label("Username")).to_be_focused()
+    keys.type("bob")
     keys.press("Tab")
     keys.type(PASSWORD)
     keys.press("Enter")

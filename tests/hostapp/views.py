@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import ModelSerializer
@@ -33,6 +34,7 @@ class OrderViewSet(PublishesChanges, ModelViewSet[Order]):
         return f"{instance.tenant.slug}/{instance.room}"
 
 
+@extend_schema(request=None, responses=None)
 class Pupil(APIView):
     """PUT enrols a person in a course, DELETE dismisses them. For who manages the course's room."""
 

@@ -81,6 +81,7 @@ def test_the_table_covers_the_codes_that_a_session_decides() -> None:
         "conflict",
         "id_reused",
         "rate_limited",
+        "too_many_connections",
         "unavailable",
     }
     below = {"bad_frame", "too_large", "too_many_rooms"}

@@ -71,13 +71,17 @@ export class BadNetwork {
 
   /** One way: what goes in comes out later, in its order. */
   #line() {
+    /** @type {(() => void)[]} */
+    const waiting = [];
     let last = 0;
     return (/** @type {() => void} */ arrive) => {
       const { latency = 0, jitter = 0 } = this.#faults;
       last = Math.max(last, performance.now() + latency + Math.random() * jitter);
+      waiting.push(arrive);
       const wait = last - performance.now();
-      if (wait > 0 || latency || jitter) setTimeout(arrive, wait);
-      else arrive();
+      const next = () => waiting.shift()?.();
+      if (wait > 0 || waiting.length > 1) setTimeout(next, wait);
+      else next();
     };
   }
 }
