@@ -15,9 +15,9 @@ import pytest_asyncio
 from django.contrib.auth import get_user_model
 from django.db import OperationalError, transaction
 
-from rooms import access, log, tickets
+from rooms import access, commands, log, tickets
 from rooms.conf import Config
-from rooms.contract import TOO_SLOW, UNAUTHENTICATED, Person
+from rooms.contract import TOO_SLOW, UNAUTHENTICATED, Person, Refused
 from rooms.delivery.session import Join, Listening
 from rooms.identity import Identity
 from rooms.models import Membership, Room
@@ -258,6 +258,32 @@ async def test_what_a_poll_took_of_a_reader_in_doubt_is_left_to_a_later_one(hub:
     answer = msgspec.json.decode(poll.answer())
     assert "in doubt" not in str(answer)
     assert answer["cursor"].endswith(f":{place}")
+
+
+async def test_a_command_that_waits_its_turn_is_refused_when_the_right_has_ended(
+    hub: Hub, world: World, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, go = threading.Event(), threading.Event()
+    real = commands.perform_many
+
+    def slow(batch: Any, **options: Any) -> Any:
+        began.set()
+        assert go.wait(20)
+        return real(batch, **options)
+
+    def sent(name: str, text: str) -> Any:
+        return commands.command(world.users[name].pk, "chat.send", {"text": text}, room=GENERAL)
+
+    monkeypatch.setattr(commands, "perform_many", slow)
+    first = hub.writer.submit(sent("alice", "in time"))
+    await until(began.is_set)
+    second = hub.writer.submit(sent("bob", "too late"))
+    await hub.database.work(members.set_part, room, world.users["bob"], "banned")
+    go.set()
+    assert isinstance(await first, bytes)
+    refused = await second
+    assert isinstance(refused, Refused)
+    assert refused.code == "not_found"
 
 
 # --- who it is
