@@ -2,6 +2,7 @@
 
 A *cell* is a running site: a server and a channel layer, on the database of the chosen backend. All transports run in
 each cell. Where the layer allows it the cell has two nodes, and REST writes go to the one that readers are not on.
+``--matrix`` has every cell; else daphne, which is for development, is asked on SQLite alone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from tests.support.cells import HASTY, ROOMS, Cell, Links
 from tests.support.live_clients import TRANSPORTS, LiveClient
 from tests.support.sites import Node, Sites
 
-SERVERS = ("uvicorn", "daphne")
+SERVERS = {"embedded": ("uvicorn", "daphne"), "servers": ("uvicorn",)}  # that a backend is used with
 LAYERS = {"embedded": "memory", "servers": "valkey"}  # the layer that a backend is used with
 DATABASES = {"embedded": "SQLite", "servers": "PostgreSQL"}
 
@@ -24,8 +25,10 @@ DATABASES = {"embedded": "SQLite", "servers": "PostgreSQL"}
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "cell" in metafunc.fixturenames:
         backend = metafunc.config.stash[BACKEND].name
-        layers = sorted(set(LAYERS.values())) if metafunc.config.getoption("matrix") else [LAYERS[backend]]
-        cells = [(server, layer) for layer in layers for server in SERVERS]
+        layers, servers = [LAYERS[backend]], SERVERS[backend]
+        if metafunc.config.getoption("matrix"):
+            layers, servers = sorted(LAYERS.values()), SERVERS["embedded"]
+        cells = [(server, layer) for layer in layers for server in servers]
         ids = [f"{server}-{layer}-{DATABASES[backend]}" for server, layer in cells]
         metafunc.parametrize("cell", cells, ids=ids, indirect=True, scope="session")
 

@@ -50,7 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--matrix",
         action="store_true",
-        help="the contract on the other channel layer too: SQLite with Valkey, PostgreSQL with the in-memory one",
+        help="the contract on every server and channel layer: SQLite with Valkey, PostgreSQL with the in-memory one",
     )
 
 
