@@ -47,6 +47,12 @@ def nobody_hears() -> Iterator[None]:
     committed.connect(running.announce)
 
 
+async def settled(hub: Hub, room: Room) -> None:
+    """The group of the room is joined, and what was missed until then is mended: nothing looks at the log by itself."""
+    followed = hub.rooms[room.pk]
+    await until(lambda: not hub.doorbell._unsettled and followed._mending is None)
+
+
 def here(room: Room) -> Cursor:
     return log.position(room)
 
@@ -133,6 +139,7 @@ async def test_a_cursor_that_is_ahead_of_this_node_asks_the_log_and_not_an_older
 ) -> None:
     """Another node committed, and its announcement was lost."""
     await bob.join(GENERAL)
+    await settled(hub, room)
     with nobody_hears():
         await say(hub, room, "unheard")
     ahead = await hub.database.work(here, room)
@@ -148,6 +155,7 @@ async def test_what_was_trimmed_under_a_node_that_lags_is_a_reset_and_never_pass
     hub: Hub, room: Room, bob: Listener
 ) -> None:
     await bob.join(GENERAL)
+    await settled(hub, room)
     with nobody_hears():
         await say(hub, room, *"abcdef")
     await hub.database.work(lambda: log.trim(room.pk, keep=2, since=room.created_at))
