@@ -76,7 +76,9 @@ class Revocable(Member):
     lost: float | None = None
 
     def _take(self, frame: list[Any]) -> None:
-        if any(vector[0] in ("live.left", "live.bye") for vector in frame):
+        if any(
+            vector[0] in ("live.left", "live.bye", "live.error") for vector in frame
+        ):  # the last on a poll's next turn
             self._go()
         super()._take([vector for vector in frame if vector[0] != "live.left"])
 
