@@ -37,6 +37,6 @@ export class Debug {
   /** @param {string} what @param {import("./protocol.js").Vector} vector */
   vector(what, [name, data, { room, seq, id, re } = {}]) {
     const code = name.startsWith("live.") ? (data?.code ?? data?.verdict) : undefined;
-    this.note(what, Object.fromEntries(Object.entries({ name, room, seq, id, re, code }).filter(([, value]) => value !== undefined)));
+    this.note(what, { name, room, seq, id, re, code });
   }
 }

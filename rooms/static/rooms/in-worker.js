@@ -17,6 +17,7 @@ export function inWorker(setup, hear, lost) {
   let port;
   /** @type {import("./switchboard.js").Message[][]} */
   const early = [];
+  let welcomed = false;
 
   function close() {
     port?.postMessage({ bye: true });
@@ -42,7 +43,8 @@ export function inWorker(setup, hear, lost) {
     worker.onerror = () => end();
     port = worker.port;
     port.onmessage = ({ data }) => {
-      if (unanswered) released(`rooms.worker:${setup.key}`, life.signal).then(() => end(true));
+      if (!welcomed) released(`rooms.worker:${setup.key}`, life.signal).then(() => end(true));
+      welcomed = true;
       clearTimeout(unanswered);
       if (!life.signal.aborted) hear(data);
     };

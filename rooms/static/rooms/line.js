@@ -18,7 +18,8 @@ export class Line extends Emitter {
   state = { state: "stopped", everOpen: false };
   /** @type {import("./hosts.js").Host | null} */
   #host = null;
-  #painting = new Painting((frames) => this.#post(["painted", frames]));
+  /** Of what came from this host: another one counts from the beginning. @type {Painting | null} */
+  #painting = null;
   #token = csrfToken();
   /** @type {Message[]} */
   #mail = [];
@@ -95,6 +96,7 @@ export class Line extends Emitter {
     const life = {}; // of this host: what an earlier one still says is nothing to us
     this.#life = life;
     const ours = () => this.#life === life;
+    this.#painting = new Painting((frames) => this.#post(["painted", frames]));
     this.#host = openHost(
       setup,
       (message) => ours() && this.#hear(message),
@@ -105,6 +107,7 @@ export class Line extends Emitter {
 
   #close() {
     this.#send();
+    this.#painting?.stop();
     this.#life = null;
     this.#host?.close();
     this.#host = null;
@@ -166,7 +169,7 @@ export class Line extends Emitter {
     } else {
       const [heard, counted] = args;
       for (const [vector, readers] of heard) this.emit("heard", vector, readers);
-      if (counted) this.#painting.frame();
+      if (counted) this.#painting?.frame();
     }
   }
 
