@@ -50,6 +50,20 @@ def say(room: Room, text: str) -> None:
     log.append(room, "room.announcement", {"text": text})
 
 
+def slow_gate(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """The gate says that it is asked, and answers when it may."""
+    asked, go = threading.Event(), threading.Event()
+    real = access.authorize_many
+
+    def slow(asks: Any) -> Any:
+        asked.set()
+        assert go.wait(20)
+        return real(asks)
+
+    monkeypatch.setattr(watch.access, "authorize_many", slow)
+    return asked, go
+
+
 CHANGES: dict[str, tuple[Callable[[World, Room], Any], str]] = {
     "banned": (lambda world, room: members.set_part(room, world.users["bob"], "banned"), "revoked"),
     "removed": (lambda world, room: members.remove(world.acme, world.users["bob"]), "revoked"),
@@ -94,15 +108,7 @@ async def test_what_is_rolled_back_ends_nothing(hub: Hub, world: World, room: Ro
 async def test_who_is_in_doubt_and_may_stay_gets_all_that_was_held(
     hub: Hub, world: World, room: Room, bob: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, go = threading.Event(), threading.Event()
-    real = access.authorize_many
-
-    def slow(asks: Any) -> Any:
-        asked.set()
-        assert go.wait(20)
-        return real(asks)
-
-    monkeypatch.setattr(watch.access, "authorize_many", slow)
+    asked, go = slow_gate(monkeypatch)
     await hub.database.work(members.set_part, room, world.users["bob"], "speaker")
     await until(asked.is_set)
     told = len(bob.vectors)
@@ -212,15 +218,7 @@ async def test_what_waits_for_a_full_socket_stays_there_while_its_reader_is_in_d
     hub: Hub, world: World, room: Room, bob: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await stuck_with(hub, room, bob, "handed over", "in doubt")
-    asked, go = threading.Event(), threading.Event()
-    real = access.authorize_many
-
-    def slow(asks: Any) -> Any:
-        asked.set()
-        assert go.wait(20)
-        return real(asks)
-
-    monkeypatch.setattr(watch.access, "authorize_many", slow)
+    asked, go = slow_gate(monkeypatch)
     await hub.database.work(members.set_part, room, world.users["bob"], "speaker")
     await until(asked.is_set)
     bob.takes.set()
