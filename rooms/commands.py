@@ -36,12 +36,14 @@ class Command:
 
     :param over: for somebody who is over a limit: the answer that was given before is given again, and this is what a
         new command gets.
+    :param connection: over which it came, as its client has it: it proves nothing.
     """
 
     user: Any
     request: Request
     over: Refused | None = None
     origin: audit.Origin = field(default_factory=audit.origin)
+    connection: str | None = None
 
 
 class Postponed:
@@ -286,7 +288,7 @@ def _effect(command: Command, grant: access.Grant | None, rooms: Any, people: An
         grant.require(kind.right)
         if grant.room not in rooms:
             return POSTPONED
-        call = Call(people[command.user], rooms[grant.room], grant.can, command.request.id)
+        call = Call(people[command.user], rooms[grant.room], grant.can, command.request.id, command.connection)
         with log.batch(), audit.during(lambda: command.origin):
             answer = kind.effect(call, command.request.data)
         return b"{}" if answer is None else encode(answer)

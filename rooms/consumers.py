@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 
 from channels.consumer import AsyncConsumer
 
-from rooms import audit, edge, identity, metrics
+from rooms import audit, devices, edge, identity, metrics
 from rooms.addresses import client_address, home
 from rooms.commands import Command, Outcome
 from rooms.contract import (
@@ -156,6 +156,7 @@ class LiveConsumer(AsyncConsumer):
             id=secrets.token_urlsafe(12),
             who=who,
             seat=seat,
+            device=devices.device(self.scope["headers"]),
             format=self.format,
             send=self.send_frame,
             shut=self.shut,
@@ -199,7 +200,7 @@ class LiveConsumer(AsyncConsumer):
             self.call_ended.clear()
             await self.call_ended.wait()
         self.calls += 1
-        future = self.hub.submit(Command(connection.user, request))
+        future = self.hub.submit(Command(connection.user, request, connection=connection.id))
         future.add_done_callback(partial(self.answer, connection, request.id))
         if future.done():  # a limit refused it
             await self.hold_back(connection)

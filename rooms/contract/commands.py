@@ -144,13 +144,15 @@ class Logged(msgspec.Struct, frozen=True):
 class Call:
     """One command as it reaches its effect, inside the effect's transaction and under the room's row lock.
 
-    ``user`` and ``room`` are rows; ``can`` holds the rights as they stand under the lock.
+    ``user`` and ``room`` are rows; ``can`` holds the rights as they stand under the lock. ``connection`` is the id of
+    the one over which it came, as its client has it: it proves nothing.
     """
 
     user: Any
     room: models.Room
     can: frozenset[Right]
     id: str | None
+    connection: str | None = None
 
 
 Effect = Callable[[Call, Any], msgspec.Struct | None]

@@ -40,10 +40,14 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """What came since the last flush, for the readers whose cursor is ``base``; transients are in it."""
+    """What came since the last flush, for the readers whose cursor is ``base``; transients are in it.
+
+    ``snapshot``: some of these have one, which is due to whoever does not get all parts.
+    """
 
     base: int
     parts: list[Taken]
+    snapshot: bool
 
 
 def pack(
@@ -288,6 +292,11 @@ class Feed:
 
     # --- readers take
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether a snapshot that is taken now would hold changes that are still to be sealed."""
+        return any(entry.snapshot for entry in self._pending)
+
     def seal(self) -> Sealed | None:
         """What came since the last time, as frames for readers who were at the head then; None when nothing did."""
         entries, base = self._pending, self._base
@@ -302,7 +311,7 @@ class Feed:
             assert taken is not None
             parts.append(taken)
             start, place = start + taken.events, taken.cursor
-        return Sealed(base, parts)
+        return Sealed(base, parts, any(entry.snapshot for entry in entries))
 
     def take(self, cursor: int) -> Taken | Missing | None:
         """The next frame for a reader who is behind, by policy; None at the head.

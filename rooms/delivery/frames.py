@@ -21,7 +21,8 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     """One event as nodes hold it and hand it to each other.
 
     ``vector`` is the finished JSON vector. Without a ``seq`` it is transient; with a ``key`` it is a ``latest`` one.
-    ``redacts`` names earlier seqs whose bytes are to be dropped.
+    ``redacts`` names earlier seqs whose bytes are to be dropped. A transient one with a ``snapshot`` is a change of
+    something that can be told as a whole: a reader who was passed over gets that.
     """
 
     seq: int | None
@@ -29,6 +30,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     vector: bytes
     key: str | None = None
     redacts: tuple[int, ...] = ()
+    snapshot: bool = False
 
 
 class Notice(msgspec.Struct, frozen=True, array_like=True):

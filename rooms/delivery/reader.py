@@ -54,10 +54,11 @@ class Reader:
     """One connection's place in one feed.
 
     ``cursor`` is the seq of the last event that went to the transport. ``state_after`` is set while the present
-    ``latest`` values are sent, those up to ``cursor``; it is the seq of the last one that went.
+    ``latest`` values are sent, those up to ``cursor``; it is the seq of the last one that went. A ``stale`` one is due
+    the room's snapshot, and gets no changes of it before.
     """
 
-    __slots__ = ("connection", "cursor", "epoch", "feed", "grant", "held", "joined", "live", "state_after")
+    __slots__ = ("connection", "cursor", "epoch", "feed", "grant", "held", "joined", "live", "stale", "state_after")
 
     def __init__(self, connection: Any, feed: Feed, grant: Any) -> None:
         self.connection = connection
@@ -66,6 +67,7 @@ class Reader:
         self.cursor = 0
         self.epoch = ""
         self.state_after: int | None = None
+        self.stale = False
         self.joined = False  # from the live.ok of its join to its end
         self.held = False  # while it is not known whether it may still read
         self.live = False  # joined and not held: only then is anything delivered

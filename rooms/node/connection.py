@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from rooms import metrics
+from rooms import devices, metrics
 from rooms.contract import TOO_SLOW, Close, Refused
 from rooms.delivery.feed import Taken
 from rooms.delivery.frames import HEARTBEAT, frame
@@ -34,22 +34,34 @@ class Connection(ABC):
     cursor and nothing else, and is listed as behind.
     """
 
-    __slots__ = ("__weakref__", "_behind", "closed", "credential", "hub", "id", "looked_at", "seat", "session", "user")
+    __slots__ = (
+        "__weakref__", "_behind", "closed", "credential", "device", "hub", "id", "looked_at", "seat", "session", "user",
+    )  # fmt: skip
 
     transport: str
+    continues: str | None = None  # the connection whose place in the rooms this one takes, as the client has it
     returns = False  # whether its client comes back in a moment for what follows, so that feeds wait for it
 
     def __init__(
-        self, hub: Hub, session: Listening, *, id: str, who: Identity | None, seat: Seat | None = None
+        self,
+        hub: Hub,
+        session: Listening,
+        *,
+        id: str,
+        who: Identity | None,
+        seat: Seat | None = None,
+        device: str = devices.OTHER,
     ) -> None:
         """
         :param who: None for nobody.
         :param seat: None for one that is not counted.
+        :param device: of :mod:`rooms.devices`.
         """
         self.hub = hub
         self.session = session
         self.id = id
         self.seat = seat
+        self.device = device
         self.user = who.user if who else None
         self.credential = who.credential if who else None
         self.looked_at = time.monotonic()  # the credential was good then
@@ -202,11 +214,12 @@ class StreamingConnection(Connection):
         id: str,
         who: Identity | None,
         seat: Seat | None = None,
+        device: str = devices.OTHER,
         send: Callable[[bytes], Awaitable[None]],
         shut: Callable[[Close], Awaitable[None]],
         abandon: Callable[[], object],
     ) -> None:
-        super().__init__(hub, session, id=id, who=who, seat=seat)
+        super().__init__(hub, session, id=id, who=who, seat=seat, device=device)
         self._send = send
         self._shut = shut
         self._abandon = abandon

@@ -12,8 +12,8 @@ from uuid import UUID
 from rooms import log, metrics
 from rooms.conf import Config
 from rooms.contract import Cursor, Refused, not_found, unavailable
-from rooms.delivery.feed import MISSING, Feed, pack
-from rooms.delivery.frames import Notice, vector
+from rooms.delivery.feed import MISSING, Feed, Sealed, Taken, pack
+from rooms.delivery.frames import Notice, frame, vector
 from rooms.delivery.reader import Reader
 from rooms.log import Reading
 from rooms.node.database import Database
@@ -36,6 +36,8 @@ class Node(Protocol):
     def run(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]: ...
 
     def end(self, readers: Iterable[Reader], code: str) -> None: ...
+
+    def snapshot(self, reader: Reader) -> bytes | None: ...
 
 
 class Followed:
@@ -262,22 +264,17 @@ class Followed:
         if feed.head is None:
             return
         sealed = feed.seal()
-        if not self._node.sees:  # they are woken when it does again
-            return
+        sees = self._node.sees  # else they are woken when it does again
         for reader in list(self.readers):
-            if not reader.live:
-                continue
-            if sealed is not None and reader.cursor == sealed.base and reader.state_after is None:
-                for part in sealed.parts:
-                    if not reader.connection.deliver(reader, part):
-                        break
-            if reader.cursor < feed.head:
+            if sealed is not None and not (sees and _hand(reader, sealed)):
+                reader.stale |= sealed.snapshot and reader.joined
+            if sees and reader.live and (reader.cursor < feed.head or reader.stale):
                 reader.connection.wait(reader)
 
     def wake(self) -> None:
-        """Readers who missed a flush are served."""
+        """Readers who missed a flush, or waited for a snapshot, are served."""
         for reader in list(self.readers):
-            if reader.live and self.feed.head is not None and reader.cursor < self.feed.head:
+            if reader.live and self.feed.head is not None and (reader.cursor < self.feed.head or reader.stale):
                 reader.connection.wait(reader)
 
     def serve(self, reader: Reader) -> bool:
@@ -287,6 +284,7 @@ class Followed:
         state = reader.state_after is not None
         taken = MISSING if state else self.feed.take(reader.cursor)
         if taken is None:
+            self._give_snapshot(reader)
             return False
         if taken is not MISSING:
             delivered: bool = reader.connection.deliver(reader, taken)
@@ -337,6 +335,15 @@ class Followed:
         if taken is not None:
             reader.connection.deliver(reader, taken)
 
+    def _give_snapshot(self, reader: Reader) -> None:
+        """The reader is at the head: what it was passed over, as a whole."""
+        if not reader.stale or self.feed.unsettled:  # then the flush that comes serves it
+            return
+        snapshot = self._node.snapshot(reader)
+        if snapshot is not None:
+            taken = Taken(frame([snapshot]), reader.cursor, events=1, skipped=0)
+            reader.stale = not reader.connection.deliver(reader, taken)
+
     def _give_state(self, reader: Reader, reading: Reading) -> None:
         """The values up to the reader's cursor; newer ones come as events."""
         assert reader.state_after is not None
@@ -354,6 +361,15 @@ class Followed:
         elif reader.connection.deliver(reader, replace(taken, cursor=reader.cursor)):
             rest = taken.events < len(entries) or len(reading.entries) == HISTORY
             reader.state_after = taken.cursor if rest else None
+
+
+def _hand(reader: Reader, sealed: Sealed) -> bool:
+    """Give a reader who was at the head what came since; whether it got all of it."""
+    if not reader.live or reader.cursor != sealed.base or reader.state_after is not None:
+        return False
+    if sealed.snapshot and reader.stale:
+        return False
+    return all(reader.connection.deliver(reader, part) for part in sealed.parts)
 
 
 def serve_soon(reader: Reader) -> None:

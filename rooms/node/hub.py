@@ -26,6 +26,7 @@ from rooms.contract import UNAUTHENTICATED, Cursor, Refused, Right, not_found, u
 from rooms.delivery.frames import Notice, vector
 from rooms.delivery.reader import Reader
 from rooms.delivery.session import Join
+from rooms.node import attendance
 from rooms.node.connection import Connection
 from rooms.node.database import CHUNK, Database, chunks
 from rooms.node.doorbell import Doorbell
@@ -82,15 +83,19 @@ class Hub:
         self.connections: dict[str, Connection] = {}
         self.draining = False  # nothing new is begun, what comes in stays unanswered
         self.doorbell = Doorbell(self.config, self.hear, self._heal_one)
+        self._listeners: dict[UUID, Callable[[Notice], None]] = {}
         self._deserted = asyncio.Event()
         self._deserted.set()
         self.watch = Watch(self)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._tidied = time.monotonic()
+        self.attendance = attendance.of(self)
 
     def start(self) -> None:
-        self.doorbell.follow(changes.NODES)
+        self.listen(changes.NODES, self._rights_changed)
         self.doorbell.start()
+        if self.attendance is not None:
+            self.attendance.start()
         self.run(self._every(self.config.heal_interval, self.heal))
         self.run(self._every(self.config.grant_ttl / 3, self.watch.sweep))
         self.run(self.read_limits())
@@ -102,6 +107,8 @@ class Hub:
     async def stop(self) -> None:
         """Finish the commands, leave the layer, end the threads."""
         await self.writer.drain()
+        if self.attendance is not None:
+            await self.attendance.stop()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -125,12 +132,21 @@ class Hub:
         """Events that another node committed."""
         self._take(notice, "layer")
 
+    def listen(self, address: UUID, heard: Callable[[Notice], None]) -> None:
+        """What is said to this address, here and on other nodes, is for nodes and not for readers."""
+        self._listeners[address] = heard
+        self.doorbell.follow(address)
+
+    def _rights_changed(self, notice: Notice) -> None:
+        change = changes.opened(notice)
+        self.watch.doubt(change)
+        if change.tenants:
+            self.run(self.read_limits())
+
     def _take(self, notice: Notice, source: str) -> None:
-        if notice.room == changes.NODES:
-            change = changes.opened(notice)
-            self.watch.doubt(change)
-            if change.tenants:
-                self.run(self.read_limits())
+        listener = self._listeners.get(notice.room)
+        if listener is not None:
+            listener(notice)
             return
         metrics.events.labels(source).inc(len(notice.entries))
         followed = self.rooms.get(notice.room)
@@ -242,15 +258,25 @@ class Hub:
     def attach(self, reader: Reader) -> None:
         """The answer to the join is written: from now on the reader is served."""
         reader.join()
+        if self.attendance is not None:
+            reader.stale = self.attendance.joined(reader)
         serve_soon(reader)
+
+    def snapshot(self, reader: Reader) -> bytes | None:
+        return None if self.attendance is None else self.attendance.snapshot(reader)
 
     def serve(self, reader: Reader) -> bool:
         """One frame for a reader who is behind and whose connection has room; whether it may want another one."""
         followed = self.rooms.get(reader.grant.room)
         return followed is not None and followed.serve(reader)
 
-    def leave(self, reader: Reader) -> None:
-        """Nothing more is delivered to this reader. Who leaves last closes the feed."""
+    def leave(self, reader: Reader, *, ended: bool = False) -> None:
+        """Nothing more is delivered to this reader. Who leaves last closes the feed.
+
+        :param ended: it may not read the room any longer.
+        """
+        if reader.joined and self.attendance is not None:
+            self.attendance.left(reader, ended=ended)
         reader.leave()
         reader.connection.forget(reader)
         followed = self.rooms.get(reader.grant.room)
@@ -272,12 +298,16 @@ class Hub:
         metrics.connections.labels(connection.transport).inc()
         self.connections[connection.id] = connection
         self._deserted.clear()
+        if self.attendance is not None:
+            self.attendance.opened(connection)
         try:
             yield
         finally:
             self.detach(connection)
             connection.lost()
             del self.connections[connection.id]
+            if self.attendance is not None:
+                self.attendance.closed(connection)
             if not self.connections:
                 self._deserted.set()
             assert connection.closed is not None
@@ -347,7 +377,7 @@ class Hub:
         """End these subscriptions, and say so."""
         for reader in readers:
             was_joined = reader.joined
-            self.leave(reader)
+            self.leave(reader, ended=True)
             address = reader.grant.address
             rooms = reader.connection.session.rooms
             if rooms.get(address) is reader:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
+from rooms import devices
 from rooms.contract import Close, Refused
 from rooms.delivery.feed import Taken
 from rooms.delivery.frames import encode
@@ -28,16 +29,20 @@ class Poll(Connection):
     """What is told to one poll, collected into one frame. Something to tell ends the waiting.
 
     :param cursor: what the client came with; it keeps that place when the poll ends before its rooms are joined.
+    :param continues: the id that ``live.hello`` gave its client, or what it takes for that.
     :param leave: to be called when there is something, or nothing more will come.
     """
 
-    __slots__ = ("_began", "_bytes", "_cursor", "_joined", "_leave", "_vectors")
+    __slots__ = ("_began", "_bytes", "_cursor", "_joined", "_leave", "_vectors", "continues")
 
     transport = "poll"
     returns = True
 
-    def __init__(self, *args: Any, cursor: str, leave: Callable[[], None], **options: Any) -> None:
+    def __init__(
+        self, *args: Any, cursor: str, leave: Callable[[], None], continues: str | None = None, **options: Any
+    ) -> None:
         super().__init__(*args, **options)
+        self.continues = continues
         self._leave = leave
         self._vectors: list[tuple[bytes, Reader | None]] = []
         self._began: dict[Reader, int] = {}  # their cursors before this poll told them anything
@@ -109,6 +114,8 @@ async def poll(exchange: Exchange) -> None:
         id=secrets.token_urlsafe(12),
         who=who,
         seat=seat,
+        device=devices.device(exchange.scope["headers"]),
+        continues=query.get("connection", [None])[-1],
         cursor=" ".join(f"{join.room}@{join.cursor}" for join in joins if join.cursor is not None),
         leave=exchange.leave,
     )

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from rooms import devices
 from rooms.contract import Close, Refused
 from rooms.delivery.frames import HEARTBEAT
 from rooms.delivery.session import Listening
@@ -64,6 +65,7 @@ async def stream(exchange: Exchange) -> None:
         id=secrets.token_urlsafe(12),
         who=who,
         seat=seat,
+        device=devices.device(exchange.scope["headers"]),
         send=exchange.write,
         shut=shut,
         abandon=exchange.leave,

@@ -1,0 +1,57 @@
+"""Who comes and goes on this node, told to whoever keeps count of it.
+
+Rooms know of nobody who does; the presence app registers itself here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from rooms.delivery.reader import Reader
+
+if TYPE_CHECKING:
+    from rooms.node.connection import Connection
+    from rooms.node.hub import Hub
+
+
+class Attendance(Protocol):
+    """One of each hub. All of it is called on the hub's event loop and returns at once."""
+
+    def start(self) -> None: ...
+
+    async def stop(self) -> None:
+        """Nobody is here any more; what is not told yet must be told now."""
+
+    def opened(self, connection: Connection) -> None: ...
+
+    def joined(self, reader: Reader) -> bool:
+        """The reader is served from now on; whether the snapshot of the room is due to it first."""
+
+    def left(self, reader: Reader, *, ended: bool) -> None:
+        """It is served no more.
+
+        :param ended: it may not read the room any longer, and does not come back in a moment.
+        """
+
+    def closed(self, connection: Connection) -> None:
+        """``connection.closed`` says why. Its readers have left."""
+
+    def snapshot(self, reader: Reader) -> bytes | None:
+        """The vector that stands for all that the reader was passed over; None while nobody knows it yet.
+
+        Who said None wakes the room's readers when it is known.
+        """
+
+
+_factory: Callable[[Hub], Attendance] | None = None
+
+
+def register(factory: Callable[[Hub], Attendance]) -> None:
+    """From now on each hub that begins has one of these."""
+    global _factory
+    _factory = factory
+
+
+def of(hub: Hub) -> Attendance | None:
+    return None if _factory is None else _factory(hub)
