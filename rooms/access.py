@@ -43,6 +43,7 @@ from rooms.conf import config
 from rooms.contract import Part, Refused, Right, Role, Visibility, not_found
 from rooms.models import Membership, Participant, Room, Tenant, new_id
 from rooms.policy import NOTHING, READ, WRITE, Pair, Place
+from rooms.rows import quote, table
 
 CHUNK = 1_000  # asks in one statement: four parameters each, and SQLite takes 32,766
 _SLUG = r"[a-z0-9][a-z0-9_-]*"
@@ -215,13 +216,13 @@ def _look_up(asks: Sequence[Ask]) -> Iterator[_Found]:
                parent.visibility, parent.archived,
                tenant.active, {_active()}, room.owner_id = person.{_column(user_key)}, membership.role, participant.role
         FROM ask
-        LEFT JOIN {_table(Tenant)} tenant ON tenant.slug = ask.tenant
-        LEFT JOIN {_table(Room)} room ON room.tenant_id = tenant.id AND room.slug = ask.slug
-        LEFT JOIN {_table(Room)} parent ON parent.id = room.parent_id
-        LEFT JOIN {_table(get_user_model())} person ON person.{_column(user_key)} = ask.user_id
-        LEFT JOIN {_table(Membership)} membership
+        LEFT JOIN {table(Tenant)} tenant ON tenant.slug = ask.tenant
+        LEFT JOIN {table(Room)} room ON room.tenant_id = tenant.id AND room.slug = ask.slug
+        LEFT JOIN {table(Room)} parent ON parent.id = room.parent_id
+        LEFT JOIN {table(get_user_model())} person ON person.{_column(user_key)} = ask.user_id
+        LEFT JOIN {table(Membership)} membership
                ON membership.tenant_id = tenant.id AND membership.user_id = ask.user_id
-        LEFT JOIN {_table(Participant)} participant
+        LEFT JOIN {table(Participant)} participant
                ON participant.room_id = COALESCE(room.parent_id, room.id) AND participant.user_id = ask.user_id
     """  # noqa: S608 the names are the models' own, the values are parameters
     with connection.cursor() as cursor:
@@ -258,12 +259,8 @@ def _pair(user: Any, address: str, room: UUID | None, standing: Standing) -> Pai
     return Pair(user, place, role, Part(standing.part) if standing.part else None)
 
 
-def _table(model: type[models.Model]) -> str:
-    return connection.ops.quote_name(model._meta.db_table)
-
-
 def _column(field: models.Field[Any, Any]) -> str:
-    return connection.ops.quote_name(str(field.column))
+    return quote(str(field.column))
 
 
 def _active() -> str:

@@ -23,6 +23,7 @@ from rooms.conf import config
 from rooms.contract import Call, Refused, Request, not_found
 from rooms.delivery.frames import encode
 from rooms.models import CommandResult, Room
+from rooms.rows import by_key, insert_new, table
 
 logger = logging.getLogger(__name__)
 
@@ -197,19 +198,25 @@ def _claim(commands: Sequence[Command], batch: log.Batch, outcomes: dict[Command
     if not (claims.rows or recalled):
         return claims
     rows = sorted(claims.rows.values(), key=lambda row: (row.command_id, str(row.user_id)))
-    CommandResult.objects.bulk_create(rows, ignore_conflicts=True)
-    ids = [row.command_id for row in rows] + [str(command.request.id) for command in recalled]
-    by_id = {(row.command_id, row.user_id): row for row in CommandResult.objects.filter(command_id__in=ids)}
+    ours = insert_new(rows)
+    taken = [row.command_id for row in rows if row.pk not in ours]
+    held = _held(taken + [str(command.request.id) for command in recalled])
     for command, row in list(claims.rows.items()):
-        held = by_id[row.command_id, row.user_id]
-        if held.pk != row.pk:
+        if row.pk not in ours:
             del claims.rows[command]
-            outcomes[command] = _again(held, command)
+            outcomes[command] = _again(held[row.command_id, row.user_id], command)
     for command in recalled:
-        found = by_id.get((str(command.request.id), command.user))
+        found = held.get((str(command.request.id), command.user))
         assert command.over is not None
         outcomes[command] = command.over if found is None else _again(found, command)
     return claims
+
+
+def _held(ids: list[str]) -> dict[tuple[str, Any], CommandResult]:
+    """By id and user, what is remembered under these ids."""
+    if not ids:
+        return {}
+    return {(row.command_id, row.user_id): row for row in CommandResult.objects.filter(command_id__in=ids)}
 
 
 def _again(held: CommandResult, command: Command) -> Outcome:
@@ -231,12 +238,14 @@ def _settle(rows: dict[Command, CommandResult], outcomes: dict[Command, Outcome]
     if given_up:
         CommandResult.objects.filter(pk__in=given_up).delete()
     if answered:  # bulk_update would build a CASE of them all: slower than the statements
-        key, table = CommandResult._meta.pk, connection.ops.quote_name(CommandResult._meta.db_table)
+        key = CommandResult._meta.pk
+        sql = f"UPDATE {table(CommandResult)} SET answer = %s WHERE id = %s"  # noqa: S608 the name is the model's own
+        values = [(answer, key.get_db_prep_value(row.pk, connection)) for answer, row in answered]
         with connection.cursor() as cursor:
-            cursor.executemany(
-                f"UPDATE {table} SET answer = %s WHERE id = %s",  # noqa: S608 the name is the model's own
-                [(answer, key.get_db_prep_value(row.pk, connection)) for answer, row in answered],
-            )
+            if len(values) == 1:  # the driver makes ready for many
+                cursor.execute(sql, values[0])
+            else:
+                cursor.executemany(sql, values)
 
 
 def _fingerprint(request: Request) -> str:
@@ -251,6 +260,8 @@ def _reused() -> Refused:
 
 
 def _run(commands: Sequence[Command], batch: log.Batch, skip_locked: bool, outcomes: dict[Command, Outcome]) -> None:
+    if not commands:
+        return
     asks = [(command.user, command.request.room) for command in commands]
     grants = access.authorize_many(asks)
     locks = {
@@ -262,9 +273,7 @@ def _run(commands: Sequence[Command], batch: log.Batch, skip_locked: bool, outco
     if locks and connection.features.has_select_for_update:  # else the whole database was locked before we asked
         grants = access.authorize_many(asks)
     rooms |= _unlocked(grants, set(rooms) | locks)
-    people = get_user_model()._default_manager.in_bulk(
-        {command.user for command in commands if command.user is not None}
-    )
+    people = by_key(get_user_model(), {command.user for command in commands if command.user is not None})
     changes = access.changes()
     for command, ask in zip(commands, asks, strict=True):
         if access.changes() != changes:  # by a command before this one
@@ -275,7 +284,8 @@ def _run(commands: Sequence[Command], batch: log.Batch, skip_locked: bool, outco
 
 def _unlocked(grants: dict[access.Ask, access.Grant], known: set[UUID]) -> dict[UUID, Room]:
     """Rooms that need no lock (typing), or to which a right came when it was too late to lock them with the others."""
-    return {room.pk: room for room in access.rooms_by_id({grant.room for grant in grants.values()} - known)}
+    missing = {grant.room for grant in grants.values()} - known
+    return {room.pk: room for room in access.rooms_by_id(missing)} if missing else {}
 
 
 def _effect(command: Command, grant: access.Grant | None, rooms: Any, people: Any) -> Outcome:

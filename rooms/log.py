@@ -27,7 +27,8 @@ from django.utils import timezone
 from rooms import contract
 from rooms.contract import EVENTS, KEY_MAX, Cursor, EventType, Policy
 from rooms.delivery.frames import Entry, Notice, encode, event_vector
-from rooms.models import Event, Room, RoomLog
+from rooms.models import Event, Room, RoomLog, Tenant
+from rooms.rows import columns, insert, marks, table
 from rooms.signals import committed
 
 NULL = "null"  # the data of a latest event that removes its key
@@ -81,13 +82,12 @@ class Batch:
         """
         missing = [room for room in rooms if room not in self._logs or room in self._moved]
         if missing:
-            logs = RoomLog.objects.select_for_update(of=("self",), skip_locked=skip_locked)
-            for log in logs.filter(room__in=missing).select_related("room__tenant").order_by("room"):
-                known = self._logs.get(log.room_id)
-                head = max(log.head, known.head) if known else log.head
-                self._logs[log.room_id] = _Log(log.room, log.epoch, head)
-                self._written[log.room_id] = log.head
-                self._moved.discard(log.room_id)
+            for room, epoch, written in _locked(missing, skip_locked=skip_locked):
+                known = self._logs.get(room.pk)
+                head = max(written, known.head) if known else written
+                self._logs[room.pk] = _Log(room, epoch, head)
+                self._written[room.pk] = written
+                self._moved.discard(room.pk)
         return {room: self._logs[room].room for room in rooms if room in self._logs}
 
     def create(self, row: models.Model) -> None:
@@ -167,16 +167,16 @@ class Batch:
         by_model: dict[type[models.Model], list[models.Model]] = {}
         for row in self._rows:
             by_model.setdefault(type(row), []).append(row)
-        for model, rows in by_model.items():
-            model._default_manager.bulk_create(rows)
+        for alike in by_model.values():
+            insert(alike)
         keyed = [Q(log=e.log_id, name=e.name, key=e.key) for e in events if e.key is not None]
         for start in range(0, len(keyed), CHUNK):
             superseded = Event.objects.filter(reduce(or_, keyed[start : start + CHUNK]))
             superseded._raw_delete(superseded.db)  # nothing refers to an event
-        Event.objects.bulk_create(events)
+        insert(events)
         for room, log in self._logs.items():
             if log.head != self._written[room]:
-                RoomLog.objects.filter(room=room).update(head=log.head)
+                _move(room, log.head)
                 self._written[room] = log.head
         self._flushed_rows += len(self._rows)
         self._flushed_events += len(self._events)
@@ -301,6 +301,37 @@ def trim(room: UUID, *, keep: int, since: datetime) -> int:
         if floor != log.floor:
             RoomLog.objects.filter(room=room).update(floor=floor)
         return gone
+
+
+def _locked(rooms: Collection[UUID], *, skip_locked: bool) -> list[tuple[Room, str, int]]:
+    """Each room with its tenant, and epoch and head of its log; the log's row is locked, where there are row locks."""
+    room, tenant = columns(Room, "room"), columns(Tenant, "tenant")
+    sql = f"""
+        SELECT log.epoch, log.head, {room}, {tenant}
+        FROM {table(RoomLog)} log
+        JOIN {table(Room)} room ON room.id = log.room_id
+        JOIN {table(Tenant)} tenant ON tenant.id = room.tenant_id
+        WHERE log.room_id IN ({marks(rooms)})
+        ORDER BY log.room_id
+    """  # noqa: S608 the names are the models' own, the values are parameters
+    if connection.features.has_select_for_update:
+        sql += f"FOR UPDATE OF log {'SKIP LOCKED' if skip_locked else ''}"
+    key = Room._meta.pk
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [key.get_db_prep_value(each, connection) for each in rooms])
+        found = cursor.fetchall()
+    locked = []
+    for epoch, head, *values in found:
+        one = room.row(values[: len(room)])
+        one.tenant = tenant.row(values[len(room) :])
+        locked.append((one, epoch, head))
+    return locked
+
+
+def _move(room: UUID, head: int) -> None:
+    key = Room._meta.pk.get_db_prep_value(room, connection)
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {table(RoomLog)} SET head = %s WHERE room_id = %s", [head, key])  # noqa: S608
 
 
 def _event_type(name: str) -> EventType:
