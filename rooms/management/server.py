@@ -16,7 +16,6 @@ from contextlib import suppress
 from typing import Any
 
 from uvicorn import Config, Server
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.supervisors import multiprocess
 
 logger = logging.getLogger(__name__)
@@ -25,34 +24,6 @@ GRACE = 10  # seconds for the goodbyes and for requests under way together: what
 LAST = 1  # seconds of it that requests have in any case
 ENDS = 3  # seconds more for the application to stop; it has nothing left to do
 HANG_UP = 2  # seconds that clients may take to answer the close of their WebSocket
-
-
-class SocketProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's, which leaves some of what a client may do without an end."""
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self.conn.handshake_exc is not None and not self.handshake_initiated and not self.transport.is_closing():
-            # Refused by the parser, for its length, say: the answer is made, and nobody sends it or hangs up.
-            self.handshake_complete = self.close_sent = True
-            self.transport.write(b"".join(self.conn.data_to_send()))
-            self.transport.close()
-
-    def send_receive_event_to_app(self) -> None:
-        if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf8(self.frames):
-            self.frames = []
-            self.conn.send_close(1007)
-            self.handle_parser_exception()  # without a traceback in the log for whoever likes to send such bytes
-        else:
-            super().send_receive_event_to_app()
-
-
-def _is_utf8(pieces: list[bytes]) -> bool:
-    try:
-        b"".join(pieces).decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 class DrainingServer(Server):

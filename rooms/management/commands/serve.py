@@ -16,7 +16,8 @@ from django.db import OperationalError, connections
 from uvicorn import Config
 
 from rooms.conf import config
-from rooms.management.server import GRACE, SocketProtocol, serve
+from rooms.management.server import GRACE, serve
+from rooms.transports.fanout import FanoutProtocol
 
 
 class Command(BaseCommand):
@@ -90,7 +91,7 @@ def configuration(*, workers: int, access_log: bool) -> Configuration:
         ":".join(settings.ASGI_APPLICATION.rsplit(".", 1)),
         workers=workers,
         lifespan="on",  # rooms start and stop with the server; a site without them must not start in silence
-        ws=SocketProtocol,
+        ws=FanoutProtocol,
         # From here on uvicorn closes with 1009 before we hear of the frame; below, we can answer `too_large`.
         ws_max_size=2 * config().max_frame_bytes,
         ws_per_message_deflate=False,  # 34 KB a socket and two thirds of the throughput
