@@ -243,15 +243,15 @@ def connections_end(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 @register
 def pool_is_large_enough(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """For the threads of a node, and one for Django's own views."""
+    """For the threads of a node, as many of the REST API, and one for Django's own views."""
     pool = _database().get("OPTIONS", {}).get("pool")
     size = pool.get("max_size") or pool.get("min_size", 4) if isinstance(pool, dict) else 4 if pool else None
-    needed = _config().threads + _config().control_threads + 1
+    needed = 2 * _config().threads + _config().control_threads + 1
     if size is None or size >= needed:
         return []
     return [
         checks.Warning(
-            f"The pool has {size} connections; THREADS, CONTROL_THREADS and Django's views may want {needed} at once.",
+            f"The pool has {size} connections; twice THREADS, CONTROL_THREADS and a page may want {needed} at once.",
             id="rooms.W005",
         )
     ]

@@ -55,7 +55,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=str
     breaker_failures: Count = 3  # publishes that failed in a row; then none is tried for breaker_pause
     breaker_pause: Seconds = 2
 
-    threads: Count = 8  # for commands and log reads
+    threads: Count = 8  # for commands and log reads, and as many for the REST API
     control_threads: Count = 2  # kept for heals, grants and handshakes
     batch: Count = 100  # commands in one transaction
     lock_timeout: Seconds = 5  # for a room's row lock

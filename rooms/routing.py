@@ -12,8 +12,8 @@ from rooms.edge import Application, edge
 from rooms.node import running
 from rooms.transports.commands import commands
 from rooms.transports.poll import poll
+from rooms.transports.rest import guarded
 from rooms.transports.stream import stream
-from rooms.transports.writes import guarded
 
 
 async def nothing_here(scope: Any, receive: Any, send: Any) -> None:

@@ -42,16 +42,28 @@ class Turns(Generic[T]):
         taken: list[tuple[int, T]] = []
         while self._tenants and len(taken) < most:
             tenant = next(iter(self._tenants))
-            people = self._tenants.pop(tenant)
-            person = next(iter(people))
-            items = people.pop(person)
-            taken.append(items.popleft())
-            if items:
-                people[person] = items
-            if people:
-                self._tenants[tenant] = people
-            self._shrink(tenant, 1)
+            taken.append(self._take(tenant, next(iter(self._tenants[tenant]))))
         return [item for _, item in sorted(taken, key=lambda each: each[0])]
+
+    def take_one(self, may: Callable[[str, Hashable], bool]) -> T | None:
+        """The one whose turn it is among those tenants and people who may; None when nobody of them waits."""
+        for tenant, people in self._tenants.items():
+            for person in people:
+                if may(tenant, person):
+                    return self._take(tenant, person)[1]
+        return None
+
+    def _take(self, tenant: str, person: Hashable) -> tuple[int, T]:
+        """The first of this person's; tenant and person go behind the others."""
+        people = self._tenants.pop(tenant)
+        items = people.pop(person)
+        taken = items.popleft()
+        if items:
+            people[person] = items
+        if people:
+            self._tenants[tenant] = people
+        self._shrink(tenant, 1)
+        return taken
 
     def remove(self, unwanted: Callable[[T], bool]) -> list[T]:
         """Take these out, in the order in which they came."""

@@ -52,6 +52,12 @@ class Exchange:
         """Of the client, as it is counted."""
         return home(client_address(self.scope))
 
+    @cached_property
+    def bearer(self) -> str:
+        """Who asks, before anybody looks who that is: by a ticket, a session, or the address."""
+        headers = self.scope["headers"]
+        return identity.ticket(headers) or identity.session_key(headers) or self.address
+
     def handshake(self) -> None:
         """A connection begins.
 
@@ -64,9 +70,7 @@ class Exchange:
 
         :raises Refused: ``rate_limited``; see :meth:`rooms.node.meter.Meter.request`.
         """
-        headers = self.scope["headers"]
-        bearer = identity.ticket(headers) or identity.session_key(headers) or self.address
-        self.hub.meter.request(bearer, time.monotonic(), by=by, repeats=repeats)
+        self.hub.meter.request(self.bearer, time.monotonic(), by=by, repeats=repeats)
 
     async def admit(self) -> Identity | None:
         """:raises Refused: as :func:`rooms.node.admission.admit`."""

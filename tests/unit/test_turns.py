@@ -63,3 +63,16 @@ def test_what_is_taken_out_is_gone(places: list[tuple[str, int]], person: int) -
     assert out == [item for item in enumerate(places) if item[1][1] == person]
     assert len(turns) == len(places) - len(out)
     assert turns.take(100) == [item for item in enumerate(places) if item[1][1] != person]
+
+
+def test_one_is_taken_of_those_who_may_and_the_others_keep_their_turn() -> None:
+    turns = filled(("acme", 1), ("acme", 2), ("globex", 3), ("acme", 1))
+    taken = [turns.take_one(lambda tenant, person: (tenant, person) != ("acme", 1)) for _ in range(3)]
+    assert taken == [(1, ("acme", 2)), (2, ("globex", 3)), None]
+    assert turns.take(10) == [(0, ("acme", 1)), (3, ("acme", 1))]
+
+
+@given(st.lists(PLACES, max_size=40))
+def test_when_everybody_may_one_at_a_time_is_as_they_are_taken(places: list[tuple[str, int]]) -> None:
+    one, other = filled(*places), filled(*places)
+    assert [one.take_one(lambda *_: True) for _ in places] == [item for _ in places for item in other.take()]
