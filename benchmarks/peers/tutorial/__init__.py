@@ -1,0 +1,1 @@
+"""The chat server of the Channels tutorial, as its third part leaves it."""
