@@ -8,3 +8,10 @@ class PresenceConfig(AppConfig):
     name = "presence"
     verbose_name = _("presence")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from presence import commands, contract  # noqa: F401 they register themselves
+        from presence.tracker import Tracker
+        from rooms.node import attendance
+
+        attendance.register(Tracker)

@@ -39,6 +39,7 @@ class Connection(ABC):
     )  # fmt: skip
 
     transport: str
+    resumes = False  # whether its client was here a moment ago
     continues: str | None = None  # the connection whose place in the rooms this one takes, as the client has it
     returns = False  # whether its client comes back in a moment for what follows, so that feeds wait for it
 

@@ -29,19 +29,27 @@ class Poll(Connection):
     """What is told to one poll, collected into one frame. Something to tell ends the waiting.
 
     :param cursor: what the client came with; it keeps that place when the poll ends before its rooms are joined.
+    :param resumes: it is not its client's first.
     :param continues: the id that ``live.hello`` gave its client, or what it takes for that.
     :param leave: to be called when there is something, or nothing more will come.
     """
 
-    __slots__ = ("_began", "_bytes", "_cursor", "_joined", "_leave", "_vectors", "continues")
+    __slots__ = ("_began", "_bytes", "_cursor", "_joined", "_leave", "_vectors", "continues", "resumes")
 
     transport = "poll"
     returns = True
 
     def __init__(
-        self, *args: Any, cursor: str, leave: Callable[[], None], continues: str | None = None, **options: Any
+        self,
+        *args: Any,
+        cursor: str,
+        leave: Callable[[], None],
+        resumes: bool = False,
+        continues: str | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(*args, **options)
+        self.resumes = resumes
         self.continues = continues
         self._leave = leave
         self._vectors: list[tuple[bytes, Reader | None]] = []
@@ -115,6 +123,7 @@ async def poll(exchange: Exchange) -> None:
         who=who,
         seat=seat,
         device=devices.device(exchange.scope["headers"]),
+        resumes=not first,
         continues=query.get("connection", [None])[-1],
         cursor=" ".join(f"{join.room}@{join.cursor}" for join in joins if join.cursor is not None),
         leave=exchange.leave,

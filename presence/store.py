@@ -1,0 +1,451 @@
+"""The rows of who is here: written in batches, read for rosters. Synchronous; nothing else touches them.
+
+Each transaction takes its locks in one order: the node, rooms, connections, seats; within each by key.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+from django.db import connection, transaction
+from django.db.models import Count, Exists, F, OuterRef, Subquery
+from django.db.models.functions import Coalesce, Now
+from django.utils import timezone
+
+from presence.conf import config
+from presence.contract import Means, Present, Status
+from presence.models import Connection, Departure, Node, RoomPresence, Seat, Visit
+from presence.signals import person_left
+from presence.state import Batch, Sitting, together
+from rooms.conf import config as rooms_config
+from rooms.contract import Person
+from rooms.models import Room
+
+CLEANED = 200  # rooms of a dead node in one transaction
+LATE = 2  # seconds after which somebody whose grace is over is left to whichever node sees it
+
+
+class LeaseLost(Exception):
+    """The node was taken for dead: another one has cleaned up, and it must register anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A room's new version, and who is to be looked at again."""
+
+    version: int
+    count: int
+    users: list[str]
+
+
+class Listed(NamedTuple):
+    """A room in the list that everybody in its tenant sees: the tenant's ``~all`` and its address, and its slug."""
+
+    everybody: UUID
+    address: str
+    slug: str
+
+
+class Written(NamedTuple):
+    changes: dict[UUID, Change]
+    listed: dict[UUID, Listed]
+    lapsed: bool  # of the long-pollers that were to be renewed some had been given up
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A room as it was read: its people by id, or None where it has more than the limit."""
+
+    version: int
+    count: int
+    people: dict[str, Present] | None
+
+
+def clock() -> datetime:
+    """The database's: those of the nodes may be wrong. SQLite's is this machine's."""
+    if connection.vendor == "sqlite":
+        return timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        (now,) = cursor.fetchone()
+    return now  # type: ignore[no-any-return]
+
+
+# --- nodes -----------------------------------------------------------------------------------------------------------
+
+
+def register(node: str) -> None:
+    now = clock()
+    Node.objects.create(
+        id=node, host=socket.gethostname()[:100], since=now, lease_ends=now + timedelta(seconds=config().lease)
+    )
+
+
+def renew(node: str) -> None:
+    """:raises LeaseLost:"""
+    _renew(node, clock())
+
+
+def _renew(node: str, now: datetime) -> None:
+    if not Node.objects.filter(pk=node).update(lease_ends=now + timedelta(seconds=config().lease)):
+        raise LeaseLost
+
+
+def retire(node: str) -> None:
+    """Nobody is connected here any more. Those who may come back elsewhere are kept until their grace is over."""
+    with transaction.atomic():
+        latest = (
+            Seat.objects.filter(node=node).order_by(F("leaves").desc(nulls_last=True)).values_list("leaves").first()
+        )
+        if latest is None:
+            Node.objects.filter(pk=node).delete()
+        else:
+            Node.objects.filter(pk=node).update(lease_ends=Coalesce(latest[0], Now()))
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def write(node: str, batch: Batch) -> Written:
+    """All of this in one transaction, and the node's lease with it.
+
+    :param node: empty for a process that has no connections, and only something to say.
+    :raises LeaseLost: nothing was written.
+    """
+    with transaction.atomic():
+        if connection.vendor == "postgresql":  # of a node that stands still in the middle of its own
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT set_config('lock_timeout', %s, true)", [f"{rooms_config().lock_timeout * 1000:.0f}"]
+                )
+        now = clock()
+        if node:
+            _renew(node, now)
+        rooms = {sitting.room for sitting in batch.entered} | {said.room for said in batch.said} | batch.purged
+        rooms |= {sitting.room for sitting in batch.left if not sitting.grace}
+        _lock(rooms)
+        _keep_connections(node, batch, now)
+        touched: dict[UUID, set[Any]] = defaultdict(set)
+        _enter(node, batch.entered, now)
+        for sitting in batch.entered:
+            touched[sitting.room].add(sitting.holding.user)
+        _leave(batch.left, now)
+        for said in batch.said:
+            if _say(said, now):
+                touched[said.room].add(said.user)
+        for room, users in _purge(node, rooms, now).items():
+            touched[room] |= users
+        lapsed = _renew_polls(batch, now)
+        return Written(*_count(touched), lapsed)
+
+
+def _lock(rooms: Collection[UUID]) -> None:
+    if rooms:
+        known = set(RoomPresence.objects.filter(pk__in=rooms).values_list("pk", flat=True))
+        RoomPresence.objects.bulk_create(
+            [RoomPresence(pk=room) for room in sorted(set(rooms) - known)], ignore_conflicts=True
+        )
+        list(RoomPresence.objects.select_for_update().filter(pk__in=rooms).order_by("pk").values_list("pk"))
+
+
+def _keep_connections(node: str, batch: Batch, now: datetime) -> None:
+    lease = now + timedelta(seconds=config().poll_lease)
+    Connection.objects.bulk_create(
+        [
+            Connection(
+                id=each.id,
+                node_id=node,
+                holder=each.holder,
+                user_id=each.user,
+                transport=each.transport,
+                device=each.device,
+                address=each.address,
+                since=now,
+                leaves=None if each.until is None else lease,
+            )
+            for each in batch.opened
+        ],
+        update_conflicts=True,
+        unique_fields=["id"],
+        update_fields=["node", "holder", "transport", "device", "address", "leaves"],
+    )
+    if batch.closed:
+        _delete(Connection.objects.filter(holder__in=[each.holder for each in batch.closed]))
+
+
+def _enter(node: str, entered: list[Sitting], now: datetime) -> None:
+    lease = now + timedelta(seconds=config().poll_lease)
+    Seat.objects.bulk_create(
+        [
+            Seat(
+                id=each.id,
+                node_id=node,
+                connection=each.holding.id,
+                holder=each.holding.holder,
+                room_id=each.room,
+                user_id=each.holding.user,
+                transport=each.holding.transport,
+                device=each.holding.device,
+                since=now,
+                told=now,
+                leaves=None if each.holding.until is None else lease,
+            )
+            for each in entered
+        ],
+        update_conflicts=True,
+        unique_fields=["id"],
+        update_fields=["node", "holder", "transport", "device", "leaves", "open"],
+    )
+    visits = {
+        Visit.key(each.room, each.holding.user): Visit(
+            id=Visit.key(each.room, each.holding.user), room_id=each.room, user_id=each.holding.user, since=now
+        )
+        for each in entered
+    }
+    if visits:
+        Visit.objects.filter(pk__in=visits, ended__isnull=False).update(since=now, ended=None)
+        Visit.objects.bulk_create([visits[key] for key in sorted(visits)], ignore_conflicts=True)
+
+
+def _leave(left: list[Sitting], now: datetime) -> None:
+    by_grace: dict[float, list[Sitting]] = defaultdict(list)
+    for sitting in left:
+        by_grace[sitting.grace].append(sitting)
+    for grace, sittings in by_grace.items():
+        seats = Seat.objects.filter(
+            pk__in=[each.id for each in sittings], holder__in=[each.holding.holder for each in sittings]
+        )
+        seats.update(open=False, leaves=now + timedelta(seconds=grace))
+
+
+def _say(said: Any, now: datetime) -> bool:
+    seats = Seat.objects.filter(room=said.room, user=said.user)
+    if said.connection is not None:
+        seats = seats.filter(connection=said.connection)
+    return bool(seats.update(status=said.status, text=said.text, told=now))
+
+
+def _renew_polls(batch: Batch, now: datetime) -> bool:
+    if not batch.renewed:
+        return False
+    lease = now + timedelta(seconds=config().poll_lease)
+    holders = [each.holder for each in batch.renewed]
+    Seat.objects.filter(holder__in=holders, open=True).update(leaves=lease)
+    return Connection.objects.filter(holder__in=holders).update(leaves=lease) < len(holders)
+
+
+def _purge(node: str, rooms: Collection[UUID], now: datetime) -> dict[UUID, set[Any]]:
+    """Take away whose time is over in these rooms, which are locked; whom it concerns."""
+    if not rooms:
+        return {}
+    over = list(Seat.objects.filter(room__in=rooms, leaves__lte=now).values_list("pk", "room_id", "user_id"))
+    _delete(Seat.objects.filter(pk__in=[pk for pk, _, _ in over]))
+    gone: dict[UUID, set[Any]] = defaultdict(set)
+    for _, room, user in over:
+        gone[room].add(user)
+    _end_visits(node, {Visit.key(room, user) for room, users in gone.items() for user in users}, now)
+    return gone
+
+
+def _end_visits(node: str, visits: Collection[UUID], now: datetime) -> None:
+    """Of these the ones that have no seat left."""
+    if not visits:
+        return
+    ended = Visit.objects.filter(pk__in=visits, ended=None).filter(~_seated())
+    if person_left.has_listeners():
+        Departure.objects.bulk_create(
+            [
+                Departure(node=node, room=visit.room_id, user=str(visit.user_id), since=visit.since, left=now)
+                for visit in ended
+            ]
+        )
+    ended.update(ended=now)
+
+
+def _seated() -> Exists:
+    return Exists(Seat.objects.filter(room=OuterRef("room"), user=OuterRef("user")))
+
+
+def _count(touched: Mapping[UUID, Iterable[Any]]) -> tuple[dict[UUID, Change], dict[UUID, Listed]]:
+    """Count these rooms, which are locked, and give them their next version."""
+    if not touched:
+        return {}, {}
+    here = (
+        Visit.objects.filter(room=OuterRef("pk"), ended=None)
+        .order_by()
+        .values("room")
+        .annotate(n=Count("pk"))
+        .values("n")
+    )
+    RoomPresence.objects.filter(pk__in=list(touched)).update(
+        version=F("version") + 1, count=Coalesce(Subquery(here), 0)
+    )
+    changes, listed = {}, {}
+    everybody = Room.objects.filter(tenant=OuterRef("room__tenant"), kind=Room.Kind.ALL).values("pk")
+    rows = RoomPresence.objects.filter(pk__in=list(touched)).annotate(everybody=Subquery(everybody[:1]))
+    for room, version, count, kind, visibility, slug, tenant, address in rows.values_list(
+        "pk", "version", "count", "room__kind", "room__visibility", "room__slug", "room__tenant__slug", "everybody"
+    ):
+        changes[room] = Change(version, count, [str(user) for user in touched[room]])
+        if kind == Room.Kind.ROOM and visibility != "private" and address is not None:
+            listed[room] = Listed(address, f"{tenant}/~all", slug)
+    return changes, listed
+
+
+def _delete(rows: Any) -> None:
+    """Nothing hangs on these: no need to look."""
+    rows._raw_delete(rows.db)
+
+
+# --- cleaning up -----------------------------------------------------------------------------------------------------
+
+
+def clean(node: str) -> Written:
+    """Take away what dead nodes have left, and whose time is over without anybody having seen it."""
+    changes: dict[UUID, Change] = {}
+    listed: dict[UUID, Listed] = {}
+    now = clock()
+    dead = list(Node.objects.filter(lease_ends__lte=now).exclude(pk=node).values_list("pk", flat=True))
+    for one in dead:
+        _bury(node, one, changes, listed)
+    late = now - timedelta(seconds=LATE)
+    rooms = set(Seat.objects.filter(leaves__lte=late).values_list("room_id", flat=True).distinct()[:CLEANED])
+    rooms |= set(Visit.objects.filter(~_seated(), ended=None).values_list("room_id", flat=True).distinct()[:CLEANED])
+    if rooms:
+        with transaction.atomic():
+            now = clock()
+            _lock(rooms)
+            touched = _purge(node, rooms, now)
+            lone = list(
+                Visit.objects.filter(~_seated(), room__in=rooms, ended=None).values_list("pk", "room_id", "user_id")
+            )
+            _end_visits(node, [pk for pk, _, _ in lone], now)
+            for _, room, user in lone:
+                touched.setdefault(room, set()).add(user)
+            _add(_count(touched), changes, listed)
+    _delete(Connection.objects.filter(leaves__lte=late))
+    return Written(changes, listed, False)
+
+
+def _bury(node: str, dead: str, changes: dict[UUID, Change], listed: dict[UUID, Listed]) -> None:
+    """Whichever node comes first does it; the others pass it by."""
+    while True:
+        with transaction.atomic():
+            now = clock()
+            rows = Node.objects.filter(pk=dead, lease_ends__lte=now)
+            if connection.features.has_select_for_update_skip_locked:
+                rows = rows.select_for_update(skip_locked=True)
+            if not rows.exists() if connection.vendor == "sqlite" else not list(rows.values_list("pk")):
+                return
+            rooms = sorted(set(Seat.objects.filter(node=dead).values_list("room_id", flat=True)))[:CLEANED]
+            if not rooms:
+                _delete(Connection.objects.filter(node=dead))
+                Departure.objects.filter(node=dead).update(node=node)
+                _delete(Node.objects.filter(pk=dead))
+                return
+            _lock(rooms)
+            mine = Seat.objects.filter(node=dead, room__in=rooms)
+            over = list(mine.values_list("room_id", "user_id"))
+            _delete(mine)
+            touched: dict[UUID, set[Any]] = defaultdict(set)
+            for room, user in over:
+                touched[room].add(user)
+            _end_visits(node, {Visit.key(room, user) for room, user in over}, now)
+            _add(_count(touched), changes, listed)
+
+
+def _add(counted: tuple[dict[UUID, Change], dict[UUID, Listed]], changes: Any, listed: Any) -> None:
+    changes |= counted[0]
+    listed |= counted[1]
+
+
+def next_end(node: str) -> float | None:
+    """Seconds until the first lease of another node ends, should it die now."""
+    first = Node.objects.exclude(pk=node).order_by("lease_ends").values_list("lease_ends", flat=True).first()
+    return None if first is None else max(0.0, (first - clock()).total_seconds())
+
+
+# --- telling the site ------------------------------------------------------------------------------------------------
+
+
+def tell_departures(node: str, failed: Any) -> None:
+    """Tell the site's own code who has left, at least once each.
+
+    :param failed: called with each error of a receiver; that departure is told again later.
+    """
+    for departure in Departure.objects.filter(node=node).order_by("pk")[:CLEANED]:
+        answers = person_left.send_robust(
+            sender=Departure,
+            room=departure.room,
+            user=departure.user,
+            since=departure.since,
+            left=departure.left,
+            departure=departure.pk,
+        )
+        errors = [answer for _, answer in answers if isinstance(answer, Exception)]
+        if errors:
+            failed(errors[0])
+        else:
+            departure.delete()
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def versions(rooms: Collection[UUID]) -> dict[UUID, int]:
+    return dict(RoomPresence.objects.filter(pk__in=rooms).values_list("pk", "version"))
+
+
+def find(wanted: Mapping[UUID, Collection[str] | None], limit: int) -> dict[UUID, Found]:
+    """Who is in these rooms: of the named people, or everybody where it says None. Three statements for them all."""
+    counted = {
+        pk: (version, count)
+        for pk, version, count in RoomPresence.objects.filter(pk__in=list(wanted)).values_list("pk", "version", "count")
+    }
+    every = [room for room, users in wanted.items() if users is None and counted.get(room, (0, 0))[1] <= limit]
+    key = get_user_model()._meta.pk
+    assert key is not None
+    named = {Visit.key(room, user) for room, users in wanted.items() for user in users or ()}
+    visits = list(Visit.objects.filter(room__in=every, ended=None).select_related("user")) if every else []
+    if named:
+        visits += Visit.objects.filter(pk__in=named, ended=None).select_related("user")
+    people = present(visits)
+    found = {}
+    for room, users in wanted.items():
+        version, count = counted.get(room, (0, 0))
+        whole = users is None and count > limit
+        found[room] = Found(version, count, None if whole else people.get(room, {}))
+    return found
+
+
+def present(visits: Collection[Visit]) -> dict[UUID, dict[str, Present]]:
+    """These people, by room and id; with ``user`` selected. One statement."""
+    seats: dict[tuple[UUID, Any], list[Seat]] = defaultdict(list)
+    wanted = {(visit.room_id, visit.user_id) for visit in visits}
+    rows = Seat.objects.filter(room__in={room for room, _ in wanted}, user__in={user for _, user in wanted})
+    for seat in rows if wanted else ():
+        if (seat.room_id, seat.user_id) in wanted:
+            seats[seat.room_id, seat.user_id].append(seat)
+    people: dict[UUID, dict[str, Present]] = defaultdict(dict)
+    for visit in visits:
+        mine = seats[visit.room_id, visit.user_id]
+        mine = [seat for seat in mine if seat.open] or mine
+        status, text = together((seat.status, seat.text, seat.told) for seat in mine)
+        metas: dict[tuple[str, str], Means] = {}
+        for seat in sorted(mine, key=lambda seat: seat.since):
+            metas.setdefault((seat.transport, seat.device), Means(seat.transport, seat.since, seat.device))
+        people[visit.room_id][str(visit.user_id)] = Present(
+            user=Person.from_row(visit.user),
+            status=Status(status),
+            text=text,
+            since=visit.since,
+            metas=list(metas.values()),
+        )
+    return people
