@@ -44,14 +44,10 @@ class Attendance(Protocol):
         """
 
 
-_factory: Callable[[Hub], Attendance] | None = None
+factory: Callable[[Hub], Attendance] | None = None
 
 
-def register(factory: Callable[[Hub], Attendance]) -> None:
-    """From now on each hub that begins has one of these."""
-    global _factory
-    _factory = factory
-
-
-def of(hub: Hub) -> Attendance | None:
-    return None if _factory is None else _factory(hub)
+def register(begin: Callable[[Hub], Attendance]) -> None:
+    """From now on the hub of a process has one of these."""
+    global factory
+    factory = begin

@@ -26,7 +26,7 @@ from rooms.contract import UNAUTHENTICATED, Cursor, Refused, Right, not_found, u
 from rooms.delivery.frames import Notice, vector
 from rooms.delivery.reader import Reader
 from rooms.delivery.session import Join
-from rooms.node import attendance
+from rooms.node.attendance import Attendance
 from rooms.node.connection import Connection
 from rooms.node.database import CHUNK, Database, chunks
 from rooms.node.doorbell import Doorbell
@@ -71,7 +71,12 @@ class Joined(NamedTuple):
 
 
 class Hub:
-    def __init__(self, settings: Config | None = None) -> None:
+    def __init__(
+        self, settings: Config | None = None, *, attendance: Callable[[Hub], Attendance] | None = None
+    ) -> None:
+        """
+        :param attendance: begins what keeps count of who comes and goes here.
+        """
         self.config = settings or config()
         self.loop = asyncio.get_running_loop()
         self.database = Database(threads=self.config.threads, control_threads=self.config.control_threads)
@@ -89,7 +94,7 @@ class Hub:
         self.watch = Watch(self)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._tidied = time.monotonic()
-        self.attendance = attendance.of(self)
+        self.attendance = None if attendance is None else attendance(self)
 
     def start(self) -> None:
         self.listen(changes.NODES, self._rights_changed)

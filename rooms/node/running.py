@@ -21,6 +21,7 @@ from rooms.commands import Answer, Command, Outcome
 from rooms.conf import config, site_limits
 from rooms.contract import unavailable
 from rooms.delivery.frames import Notice
+from rooms.node import attendance
 from rooms.node.doorbell import Sender, reaches_other_processes
 from rooms.node.hub import TIDY, Hub
 from rooms.node.meter import Meter
@@ -45,7 +46,7 @@ def start() -> Hub:
     """The hub of this event loop, started when it is not running. A server has one loop and so one hub."""
     global _hub
     if _hub is None or _hub.loop is not asyncio.get_running_loop():
-        _hub = Hub()
+        _hub = Hub(attendance=attendance.factory)
         _hub.start()
     return _hub
 
