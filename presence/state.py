@@ -37,7 +37,7 @@ class Holding:
 
 @dataclass(slots=True, eq=False)
 class Sitting:
-    """A holding in a room. One that has ``left`` is kept until that is written and its grace is over."""
+    """A holding in a room, until it has ``left``. ``version`` is the room's since which others see it."""
 
     id: UUID
     holding: Holding
@@ -45,6 +45,7 @@ class Sitting:
     left: bool = False
     grace: float = 0
     written: bool = False
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,13 +48,14 @@ class Changed(msgspec.Struct, array_like=True):
 class Here:
     """A room that somebody reads on this node."""
 
-    __slots__ = ("followed", "hints", "quiet_until", "roster", "vector", "whole")
+    __slots__ = ("awaited", "followed", "hints", "quiet_until", "roster", "vector", "whole")
 
     def __init__(self, followed: Followed, limit: int) -> None:
         self.followed = followed
         self.roster = Roster(limit=limit)
         self.hints = Hints()
         self.whole = True  # to be read from the beginning
+        self.awaited = False  # a reader waits for its snapshot
         self.quiet_until = 0.0
         self.vector: bytes | None = None  # the state as it is now, made once
 
@@ -150,8 +151,6 @@ class Tracker:
             self._dirty.set()
         if connection.returns:
             self._polled[connection].add(room)
-            if connection.resumes and not connection.continues:
-                return False
             told = self._told.get((holding.id, room))
             return told is None or told != here.roster.version
         return True
@@ -219,10 +218,13 @@ class Tracker:
                 return False
             self._renewed = self._hub.loop.time()
             self._ledger.wrote(batch, self._renewed)
+            for sitting in batch.entered:
+                sitting.version = written.changes[sitting.room].version
             if written.lapsed:
                 self._ledger.forgotten(batch.renewed)
                 self._dirty.set()
             self._announce(written)
+            self._hinted.set()
             return True
 
     async def _register(self) -> None:
@@ -306,12 +308,20 @@ class Tracker:
         here = self._here.get(room)
         if here is None or here.followed is not followed:
             here = self._here[room] = Here(followed, self._limit)
-            self._hinted.set()
+            if not self._ledger.due:  # else what is written next tells of it
+                self._hinted.set()
         return here
 
     def snapshot(self, reader: Reader) -> bytes | None:
-        here = self._here.get(reader.grant.room)
-        if here is None or here.roster.version is None:
+        """Everybody who is here, and the reader among them."""
+        connection = reader.connection
+        if connection.resumes and not connection.continues:  # nobody knows what its client knows
+            return None
+        here = self._look(reader.grant.room)
+        sitting = self._holdings[connection].seats.get(reader.grant.room)
+        since = 0 if sitting is None else sitting.version
+        if here.roster.version is None or since is None or here.roster.version < since:
+            here.awaited = True
             return None
         if here.vector is None:
             here.vector = _entry("presence.state", here.roster.state(), here.followed.feed.address).vector
@@ -371,14 +381,16 @@ class Tracker:
         return True
 
     def _tell(self, here: Here, told: Any) -> None:
-        if told is None:
-            return
-        here.vector = None
         followed = here.followed
         if told is WHOLE:
             for reader in followed.readers:
                 reader.stale = reader.stale or reader.joined
-            followed.wake()
+        if told is WHOLE or here.awaited:
+            here.awaited = False
+            self._hub.loop.call_soon(followed.wake)  # when the difference is sealed
+        if told is not None:
+            here.vector = None
+        if told is None or told is WHOLE:
             return
         if here.roster.people is None:
             here.quiet_until = self._hub.loop.time() + self._config.counts_interval

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 from typing import Any
 
@@ -22,6 +24,7 @@ from rooms.transports.places import asked, composite, places
 
 WAIT = 20.0  # seconds, when the client does not say
 WAIT_MAX = 25.0  # much of what stands between gives up at 30
+SNAPSHOT = 1.0  # seconds that a first answer waits for those who are here
 ANSWERED = Close(1000, "answered")
 
 
@@ -34,7 +37,7 @@ class Poll(Connection):
     :param leave: to be called when there is something, or nothing more will come.
     """
 
-    __slots__ = ("_began", "_bytes", "_cursor", "_joined", "_leave", "_vectors", "continues", "resumes")
+    __slots__ = ("_began", "_bytes", "_cursor", "_joined", "_leave", "_told", "_vectors", "continues", "resumes")
 
     transport = "poll"
     returns = True
@@ -57,6 +60,7 @@ class Poll(Connection):
         self._bytes = 0
         self._cursor = cursor
         self._joined = False
+        self._told = asyncio.Event()
 
     @property
     def has_room(self) -> bool:
@@ -73,6 +77,14 @@ class Poll(Connection):
         self._joined = True
         return late
 
+    async def settled(self) -> None:
+        """The snapshots that are due were told, or take too long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SNAPSHOT):
+                while self.has_room and any(reader.stale for reader in self.session.rooms.values()):
+                    self._told.clear()
+                    await self._told.wait()
+
     def answer(self) -> bytes:
         """What was told, and where the client stands once it has it.
 
@@ -88,6 +100,7 @@ class Poll(Connection):
     def _write(self, data: bytes, reader: Reader | None = None) -> None:
         self._vectors.append((data[1:-1], reader))
         self._bytes += len(data)
+        self._told.set()
         self._leave()
 
     def _closed(self, close: Close) -> None:
@@ -140,6 +153,7 @@ async def poll(exchange: Exchange) -> None:
         await connection.join(*joins)
         seat.settle()
         if None in wanted.values():
+            await connection.settled()
             exchange.leave()
         if not await exchange.stay(wait):
             return

@@ -41,7 +41,8 @@ class Place:
 
 
 class Conversation(ABC):
-    """``vectors`` is all that was said; ``events`` every vector about a room, in the order in which it came.
+    """``vectors`` is all that was said; ``events`` every vector about a room, in the order in which it came, but for
+    those of ``presence``.
 
     ``answers`` are by ``meta.re``: the id of the command, or on a stream the room. ``errors`` are those about nothing.
     """
@@ -49,6 +50,7 @@ class Conversation(ABC):
     def __init__(self) -> None:
         self.vectors: list[Any] = []
         self.events: list[Any] = []
+        self.presence: list[Any] = []
         self.answers: dict[str, Any] = {}
         self.errors: list[Any] = []
         self.hello: dict[str, Any] = {}
@@ -131,7 +133,7 @@ class Conversation(ABC):
                 self.errors.append(data)
             else:
                 self._follow(name, data, meta)
-                self.events.append([name, data, meta])
+                (self.presence if name.startswith("presence.") else self.events).append([name, data, meta])
 
     def _answered(self, name: str, data: Any, re: str) -> None:
         asked, question, meta = self._asked.pop(re, (None, {}, {}))

@@ -157,6 +157,7 @@ class Sites:
         demo: bool = False,
         env: Mapping[str, str] | None = None,
         rooms: Mapping[str, Any] | None = None,
+        presence: Mapping[str, Any] | None = None,
         limits: str = "off",
         arguments: Sequence[str] = (),
     ) -> Iterator[Site]:
@@ -169,6 +170,7 @@ class Sites:
         :param demo: its database is not empty: as ``manage.py seed_demo`` leaves it.
         :param env: environment variables beside those of the tests.
         :param rooms: what ``ROOMS`` says in ``tests.settings``.
+        :param presence: what ``PRESENCE`` says there.
         :param arguments: more for the server's command line.
         :param limits: ``ROOMS_LIMITS``: a few people from one address do in a test what many do elsewhere.
         """
@@ -186,6 +188,8 @@ class Sites:
             environment.update(env or {})
             if rooms is not None:
                 environment["TEST_ROOMS"] = json.dumps(rooms)
+            if presence is not None:
+                environment["TEST_PRESENCE"] = json.dumps(presence)
             for number in range(nodes):
                 port = free_port()
                 command = [*_command(server, port, workers), *arguments]
