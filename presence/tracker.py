@@ -219,7 +219,8 @@ class Tracker:
             self._renewed = self._hub.loop.time()
             self._ledger.wrote(batch, self._renewed)
             for sitting in batch.entered:
-                sitting.version = written.changes[sitting.room].version
+                change = written.changes.get(sitting.room)  # none: the room is gone meanwhile
+                sitting.version = change and change.version
             if written.lapsed:
                 self._ledger.forgotten(batch.renewed)
                 self._dirty.set()

@@ -1,5 +1,6 @@
-"""The site's settings, and a small app of a host's own. ``Sites.running(rooms={...}, presence={...})`` sets ``ROOMS`` and
-``PRESENCE``.
+"""The site's settings, and a small app of a host's own.
+
+``Sites.running(rooms={...}, presence={...})`` sets ``ROOMS`` and ``PRESENCE``.
 """
 
 import json
