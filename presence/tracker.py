@@ -220,7 +220,7 @@ class Tracker:
             self._ledger.wrote(batch, self._renewed)
             for sitting in batch.entered:
                 change = written.changes.get(sitting.room)  # none: the room is gone meanwhile
-                sitting.version = change and change.version
+                sitting.version = None if change is None else change.version
             if written.lapsed:
                 self._ledger.forgotten(batch.renewed)
                 self._dirty.set()
