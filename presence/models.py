@@ -1,7 +1,8 @@
 """Who is here: rows that nodes share. :mod:`presence.store` alone changes them.
 
 Users and rooms are not bound by constraints: their rows come in bulk, from what a node knows, and one account that
-ended meanwhile must not take the others' down. What is left of it is never shown, and goes with its connection.
+ended meanwhile must not take the others' down. What is left of it is never shown, and goes with its connection; not
+before, for the end of its seats is what tells the others that somebody left.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from django.utils.translation import gettext_lazy as _
 from rooms.models import Room
 
 
-def _user(**options: Any) -> Any:
-    return models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", db_constraint=False, **options)
+def _user(on_delete: Any = models.DO_NOTHING, **options: Any) -> Any:
+    return models.ForeignKey(settings.AUTH_USER_MODEL, on_delete, related_name="+", db_constraint=False, **options)
 
 
 def _room(**options: Any) -> Any:
@@ -83,7 +84,7 @@ class Seat(models.Model):
     leaves = models.DateTimeField(null=True, db_index=True)
     status = models.CharField(max_length=10, default="active")
     text = models.CharField(max_length=200, blank=True, default="")
-    told = models.DateTimeField(help_text=_("When the status was set."))
+    told = models.DateTimeField(null=True, help_text=_("When the status was set; None: it was not."))
 
     class Meta:
         ordering = ["-since"]
@@ -102,7 +103,7 @@ class Visit(models.Model):
 
     id = models.UUIDField(primary_key=True, editable=False)
     room = _room(db_index=False)
-    user = _user()
+    user = _user(models.CASCADE)
     since = models.DateTimeField()
     ended = models.DateTimeField(null=True, help_text=_("None: the person is here."))
 

@@ -337,11 +337,13 @@ _RANK: Callable[[Any], int] = {"busy": 2, "active": 1, "away": 0}.__getitem__
 
 
 def together(statuses: Iterable[tuple[str, str, Any]]) -> tuple[str, str]:
-    """One person's status and text of those on their connections, each with the time when it was set.
+    """One person's status and text of those on their connections, each with the time when it was set, if it was.
 
     Who is busy anywhere is busy, who is active anywhere is not away; the text is the newest.
     """
     given = list(statuses)
     if not given:
         return "active", ""
-    return max((status for status, _, _ in given), key=_RANK), max(given, key=lambda each: each[2])[1]
+    said = [each for each in given if each[2] is not None]  # another tab takes nothing away from what was said
+    text = max(said, key=lambda each: each[2])[1] if said else ""
+    return max((status for status, _, _ in given), key=_RANK), text

@@ -9,7 +9,7 @@ import socket
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -29,6 +29,7 @@ from rooms.contract import Person
 from rooms.models import Room
 
 CLEANED = 200  # rooms of a dead node in one transaction
+BURIED = datetime(1970, 1, 1, tzinfo=UTC)  # the end of a lease that is not renewed any more: rows of it are gone
 LATE = 2  # seconds after which somebody whose grace is over is left to whichever node sees it
 
 
@@ -94,7 +95,9 @@ def renew(node: str) -> None:
 
 
 def _renew(node: str, now: datetime) -> None:
-    if not Node.objects.filter(pk=node).update(lease_ends=now + timedelta(seconds=config().lease)):
+    if not Node.objects.filter(pk=node, lease_ends__gt=BURIED).update(
+        lease_ends=now + timedelta(seconds=config().lease)
+    ):
         raise LeaseLost
 
 
@@ -194,7 +197,6 @@ def _enter(node: str, entered: list[Sitting], now: datetime) -> None:
                 transport=each.holding.transport,
                 device=each.holding.device,
                 since=now,
-                told=now,
                 leaves=None if each.holding.until is None else lease,
             )
             for each in entered
@@ -344,6 +346,7 @@ def _bury(node: str, dead: str, changes: dict[UUID, Change], listed: dict[UUID, 
                 rows = rows.select_for_update(skip_locked=True)
             if not rows.exists() if connection.vendor == "sqlite" else not list(rows.values_list("pk")):
                 return
+            Node.objects.filter(pk=dead).update(lease_ends=BURIED)
             rooms = sorted(set(Seat.objects.filter(node=dead).values_list("room_id", flat=True)))[:CLEANED]
             if not rooms:
                 _delete(Connection.objects.filter(node=dead))
@@ -380,6 +383,8 @@ def tell_departures(node: str, failed: Any) -> None:
 
     :param failed: called with each error of a receiver; that departure is told again later.
     """
+    if person_left.has_listeners():  # what a process has seen that is no node
+        Departure.objects.filter(node="").update(node=node)
     for departure in Departure.objects.filter(node=node).order_by("pk")[:CLEANED]:
         answers = person_left.send_robust(
             sender=Departure,
@@ -436,8 +441,8 @@ def present(visits: Collection[Visit]) -> dict[UUID, dict[str, Present]]:
     people: dict[UUID, dict[str, Present]] = defaultdict(dict)
     for visit in visits:
         mine = seats[visit.room_id, visit.user_id]
+        status, text = together((seat.status, seat.text, seat.told) for seat in _said(mine))
         mine = [seat for seat in mine if seat.open] or mine
-        status, text = together((seat.status, seat.text, seat.told) for seat in mine)
         metas: dict[tuple[str, str], Means] = {}
         for seat in sorted(mine, key=lambda seat: seat.since):
             metas.setdefault((seat.transport, seat.device), Means(seat.transport, seat.since, seat.device))
@@ -449,3 +454,21 @@ def present(visits: Collection[Visit]) -> dict[UUID, dict[str, Present]]:
             metas=list(metas.values()),
         )
     return people
+
+
+def _said(seats: list[Seat]) -> list[Seat]:
+    """Those of one person whose status counts: of the closed ones what was said, until it is said anew on an open one
+    of the same kind. So it outlasts a reload.
+    """
+    opened = [seat for seat in seats if seat.open]
+    anew: dict[tuple[str, str], datetime] = {}
+    for seat in opened:
+        if seat.told is not None:
+            kind = seat.transport, seat.device
+            anew[kind] = max(seat.told, anew.get(kind, seat.told))
+    still = [
+        seat
+        for seat in seats
+        if not seat.open and seat.told is not None and seat.told > anew.get((seat.transport, seat.device), BURIED)
+    ]
+    return [*opened, *still] or seats

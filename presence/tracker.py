@@ -79,6 +79,8 @@ class Tracker:
         self._hinted = asyncio.Event()
         self._writing = asyncio.Lock()
         self._renewed = 0.0
+        self._kept = hub.loop.time()  # when the leases were looked after
+        self._judges = 0.0  # from when on this node may take others for dead
 
     def start(self) -> None:
         self._hub.listen(HINTS, self._heard)
@@ -273,7 +275,9 @@ class Tracker:
         if self._ledger.expire(now):
             self._dirty.set()
         self._forget()
-        if self.node and now - self._renewed >= self._config.renewal * 0.9:
+        async with self._writing:
+            await self._register()  # also one with nobody: it cleans up after others, and tells what they did not
+        if now - self._renewed >= self._config.renewal * 0.9:
             try:
                 await self._hub.database.control(store.renew, self.node)
                 self._renewed = now
@@ -281,9 +285,13 @@ class Tracker:
                 async with self._writing:
                     self._begin_again()
                 return 0
+        if now - self._kept > self._config.renewal * 2:  # without the database: the others were too, perhaps
+            self._judges = now + self._config.renewal * 2
+        self._kept = now
+        if now < self._judges:
+            return self._judges - now
         self._announce(await self._hub.database.work(store.clean, self.node))
-        if self.node:
-            await self._hub.database.work(store.tell_departures, self.node, _failed)
+        await self._hub.database.work(store.tell_departures, self.node, _failed)
         return await self._hub.database.control(store.next_end, self.node)
 
     def _forget(self) -> None:

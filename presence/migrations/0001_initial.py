@@ -71,7 +71,7 @@ class Migration(migrations.Migration):
                     models.ForeignKey(
                         db_constraint=False,
                         null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
                         related_name="+",
                         to=settings.AUTH_USER_MODEL,
                     ),
@@ -100,7 +100,7 @@ class Migration(migrations.Migration):
                 ("leaves", models.DateTimeField(db_index=True, null=True)),
                 ("status", models.CharField(default="active", max_length=10)),
                 ("text", models.CharField(blank=True, default="", max_length=200)),
-                ("told", models.DateTimeField(help_text="When the status was set.")),
+                ("told", models.DateTimeField(help_text="When the status was set; None: it was not.", null=True)),
                 (
                     "node",
                     models.ForeignKey(
@@ -122,7 +122,7 @@ class Migration(migrations.Migration):
                     models.ForeignKey(
                         db_constraint=False,
                         db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
                         related_name="+",
                         to=settings.AUTH_USER_MODEL,
                     ),

@@ -51,7 +51,7 @@ class Row:
     leaves: float | None = None
     status: str = "active"
     text: str = ""
-    told: int = 0
+    told: int | None = None
 
 
 @dataclass

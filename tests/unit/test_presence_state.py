@@ -351,7 +351,9 @@ def test_who_is_here_in_the_same_way_looks_the_same() -> None:
         ([], ("active", "")),
         ([("away", "", 1)], ("away", "")),
         ([("away", "", 2), ("active", "", 1)], ("active", "")),
-        ([("busy", "lunch", 1), ("active", "", 0)], ("busy", "lunch")),
+        ([("busy", "lunch", 1), ("active", "", None)], ("busy", "lunch")),
+        ([("away", "", 1), ("active", "", None)], ("active", "")),
+        ([("active", "", None)], ("active", "")),
         ([("busy", "old", 1), ("away", "new", 2)], ("busy", "new")),
     ],
 )
