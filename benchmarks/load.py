@@ -72,6 +72,7 @@ class Load:
     def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
         self._process = process
         self._log = log
+        self.pid = process.pid
         self.came: dict[str, Any] = {}
 
     def flood(self, seconds: float, window: int) -> dict[str, Any]:

@@ -14,8 +14,9 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -55,14 +56,14 @@ def main(arguments: Sequence[str]) -> None:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         bench = Bench(folder, (cores[0], cores[1]), stack)
         os.sched_setaffinity(0, {cores[1]})
-        for part in _names(given.only, PARTS):
-            kept["records"] = [record for record in kept["records"] if record["part"] != part]
-            kept["runs"].pop(part, None)
+        for part, chosen in _slices(_names(given.only, PARTS), options):
+            name = f"{part}, {chosen.sizes[0]} readers" if part == "fanout" else part
+            kept["records"] = [record for record in kept["records"] if not _is_of(record, part, chosen)]
             began, busy = time.monotonic(), _others()
-            for record in PARTS[part](bench, options):
+            for record in PARTS[part](bench, chosen):
                 kept["records"].append(record)
                 _tell(record)
-            kept["runs"][part] = {
+            kept["runs"][name] = {
                 "date": datetime.now(UTC).date().isoformat(),
                 "commit": _commit(),
                 "minutes": f"{(time.monotonic() - began) / 60:.0f}",
@@ -72,6 +73,17 @@ def main(arguments: Sequence[str]) -> None:
             kept["about"] = {**kept.get("about", {}), **_about(bench)}
             _write(into, kept)
     print(f"See {into / 'README.md'}")
+
+
+def _slices(parts: Sequence[str], options: Options) -> Iterator[tuple[str, Options]]:
+    """What is written down, and may be measured again, by itself: parts, and of the fan-out each size."""
+    for part in parts:
+        for sizes in [[size] for size in options.sizes] if part == "fanout" else [options.sizes]:
+            yield part, replace(options, sizes=sizes)
+
+
+def _is_of(record: dict[str, Any], part: str, options: Options) -> bool:
+    return record["part"] == part and (part != "fanout" or record["readers"] in options.sizes)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -87,7 +99,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rooms", default="1,10,100,1000,10000", help="rooms in use, for growth")
     parser.add_argument("--cores", default="0,1", help="the servers' and the clients'")
     parser.add_argument("--into", type=Path, help="a folder; by itself results/ for the whole, results/part/ else")
-    parser.add_argument("--add", action="store_true", help="keep what that folder has of other parts")
+    parser.add_argument("--add", action="store_true", help="keep what that folder has of other parts and sizes")
     return parser.parse_args(arguments)
 
 
