@@ -43,7 +43,7 @@ from rooms.node.writer import told
 
 TOO_MANY = 429
 ABUSE = Close(TOO_MUCH.code, "too much for too long", retry_after_ms=30_000)
-AT_ONCE = 32  # refusals, about a millisecond of the loop
+AT_ONCE = 8  # refusals, about a millisecond of the loop
 TICKET = "ticket."  # a subprotocol that is a ticket; never the one that is chosen
 # Codes of the protocol's own: below 3000 daphne sends 1000 alone, and keeps the socket open otherwise.
 UNAVAILABLE = Close(REPLACED.code, "the site cannot serve this now", retry_after_ms=1_000)
@@ -88,14 +88,16 @@ class LiveConsumer(AsyncConsumer):
         offered = scope.get("subprotocols", [])
         chosen = next((name for name in offered if name in FORMATS), None)
         self.format = FORMATS[chosen] if chosen else JSON
+        address = home(client_address(scope))
         try:
             if chosen is None:
                 raise Refused("bad_data", "The subprotocol is live.v1 or live.v1.msgpack.")
-            address = home(client_address(scope))
             self.hub.meter.handshake(address, time.monotonic())
             who = await self.admit(offered)
             seat = sit(self.hub, who, address)
         except Refused as refused:
+            if refused.code == "rate_limited":
+                await self.hub.doorstep.wait(address)
             await self.turn_away(chosen, refused)
             return
         with seat:

@@ -22,6 +22,7 @@ from django.utils.crypto import constant_time_compare
 from rest_framework.authentication import CSRFCheck
 
 from rooms.contract import Person
+from rooms.rows import by_key
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -114,9 +115,10 @@ def account(key: Any, proves: Callable[[str], bool]) -> Any:
     """
     user_model = get_user_model()
     try:
-        user = user_model._default_manager.filter(pk=user_model._meta.pk.clean(key, None)).first()
+        wanted = user_model._meta.pk.clean(key, None)
     except ValidationError:  # of another user model
         return None
+    user = by_key(user_model, [wanted]).get(wanted)
     return user if user is not None and _is_proved(user, proves) else None
 
 

@@ -68,11 +68,11 @@ def columns(model: type[M], alias: str) -> Columns[M]:
 
 
 def by_key(model: type[M], keys: Collection[Any]) -> dict[Any, M]:
-    """The rows with these primary keys."""
+    """The rows with these primary keys that the model's default manager gives."""
     if not keys:
         return {}
-    if model._meta.parents:  # a row of several tables
-        return model._base_manager.in_bulk(keys)
+    if model._meta.parents or not _gives_all(model._default_manager):  # a row of several tables; a host's own idea
+        return model._default_manager.in_bulk(keys)
     key, wanted = model._meta.pk, columns(model, "found")
     sql = f"SELECT {wanted} FROM {table(model)} found WHERE found.{quote(str(key.column))} IN ({marks(keys)})"  # noqa: S608
     with connection.cursor() as cursor:
@@ -103,6 +103,10 @@ def insert_new(rows: Sequence[M]) -> set[Any]:
             cursor.execute(f"{sql} ON CONFLICT DO NOTHING RETURNING {quote(str(key.column))}", parameters)
             inserted.update(key.to_python(found) for (found,) in cursor.fetchall())
     return inserted
+
+
+def _gives_all(manager: Any) -> bool:
+    return type(manager).get_queryset is models.Manager.get_queryset and manager._queryset_class is models.QuerySet
 
 
 def _portions(rows: Sequence[M]) -> Iterator[tuple[type[M], Sequence[M]]]:

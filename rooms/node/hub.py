@@ -30,6 +30,7 @@ from rooms.node.attendance import Attendance
 from rooms.node.connection import Connection
 from rooms.node.database import CHUNK, Database, chunks
 from rooms.node.doorbell import Doorbell
+from rooms.node.doorstep import Doorstep
 from rooms.node.followed import Followed, serve_soon
 from rooms.node.meter import Meter
 from rooms.node.seats import SLOT, Seats
@@ -83,6 +84,7 @@ class Hub:
         self.store = shared(self.config)
         self.meter = Meter(site_limits(), store=self.store, run=self.run)
         self.seats = Seats(site_limits(), lambda: self.meter.tenants, store=self.store, run=self.run)
+        self.doorstep = Doorstep()
         self.writer = Writer(self.database, batch=self.config.batch, lanes=max(1, self.config.threads // 2))
         self.rooms: dict[UUID, Followed] = {}
         self.connections: dict[str, Connection] = {}

@@ -139,6 +139,12 @@ class Exchange:
         await self.begin("application/json", length, *headers, status=status)
         await self.end(body)
 
+    async def turn_away(self, refused: Refused) -> None:
+        """Refuse it before anything was answered; whom a rate turns away, a moment later."""
+        if refused.code == "rate_limited":
+            await self.hub.doorstep.wait(self.address)
+        await self.refuse(refused)
+
     async def refuse(self, refused: Refused, *headers: tuple[bytes, bytes], status: int | None = None) -> None:
         if refused.code == "unauthenticated":
             headers += ((b"www-authenticate", b'Bearer realm="rooms"'),)
@@ -165,7 +171,7 @@ def endpoint(method: str, transport: str) -> Callable[[Handler], Callable[[Any, 
                     await handler(exchange)
             except Refused as refused:
                 metrics.refused.labels(transport, refused.code).inc()
-                await exchange.refuse(refused)
+                await exchange.turn_away(refused)
 
         return application
 

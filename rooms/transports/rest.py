@@ -50,7 +50,7 @@ def guarded(django: Application) -> Application:
                 await handler.answer(scope, receive, send, tenant_of(scope["path"].removeprefix(api)), exchange.bearer)
         except Refused as refused:
             metrics.refused.labels("rest", refused.code).inc()
-            await exchange.refuse(refused)
+            await exchange.turn_away(refused)
 
     return application
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.cells import CSRF, ROOMS, Cell, Links, metric, path
 from tests.support.conversation import PATIENCE, new_id
+from tests.support.crowd import Address, Wire
 from tests.support.live_clients import Caller, LiveClient, Poll, TurnedAway
 from tests.support.sites import Sites
 
@@ -20,6 +21,13 @@ LIMITS = (
     f"commands_per_user=2/{BURST},writes_per_user=1/5,joins_per_user=1/{BURST},connections_per_user=3,"
     "handshakes_per_address=1/10"
 )
+UPGRADE = [
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    f"Sec-WebSocket-Key: {'A' * 22}==",
+    "Sec-WebSocket-Protocol: live.v1",
+]
 
 
 @pytest.fixture(scope="module")
@@ -154,13 +162,16 @@ async def test_a_user_has_so_many_connections_and_another_when_one_ends(
 
 async def test_an_address_is_let_in_at_a_rate(links: Links, limited: Cell, kind: type[LiveClient]) -> None:
     people = [limited.newcomer(address=f"198.51.100.{len(kind.transport)}") for _ in range(10)]
-    outcomes = []
-    for number in range(30):
+
+    async def refused(somebody: Caller) -> tuple[str, int, bool] | None:
         try:
-            await (await links.open(people[number % 10])).close()
+            await (await links.open(somebody)).close()
         except TurnedAway as refused:
-            outcomes.append((refused.code, refused.status, 0 < refused.body["retry_after_ms"] <= 45_000))
-    assert outcomes and set(outcomes) <= {("rate_limited", 429, True), ("rate_limited", 4429, True)}
+            return refused.code, refused.status, 0 < refused.body["retry_after_ms"] <= 45_000
+        return None
+
+    outcomes = set(await asyncio.gather(*map(refused, people * 4))) - {None}
+    assert outcomes and outcomes <= {("rate_limited", 429, True), ("rate_limited", 4429, True)}
 
 
 async def test_nodes_share_what_a_user_may_do(links: Links, limited: Cell, room: str, somebody: Caller) -> None:
@@ -213,6 +224,19 @@ def test_rest_writes_have_a_rate_and_repeats_are_answered_over_it(limited: Cell,
 def test_tickets_have_the_rate_of_writes(rest: httpx.Client) -> None:
     statuses = [rest.post("/api/tickets/").status_code for _ in range(8)]
     assert statuses[:5] == [201] * 5 and 429 in statuses
+
+
+async def test_who_does_not_wait_to_be_turned_away_leaves_nothing_behind(limited: Cell) -> None:
+    node, name = limited.near, 'rooms_refused_total{code="4429",transport="ws"}'
+    before = metric(node, name)
+    headers = [*UPGRADE, "X-Forwarded-For: 198.51.100.99"]
+    for _ in range(20):
+        wire = await Wire.open(Address("127.0.0.1", node.port))
+        wire.writer.write("\r\n".join(["GET /live/ws HTTP/1.1", "Host: 127.0.0.1", *headers, "", ""]).encode())
+        await wire.writer.drain()
+        wire.close(reset=True)
+    await _until(lambda: metric(node, name) >= before + 5)
+    assert "Traceback" not in node.tail(10_000)
 
 
 async def test_a_tenant_has_limits_of_its_own(limited: Cell) -> None:
