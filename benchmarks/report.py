@@ -77,8 +77,8 @@ def _head(records: Records, runs: Runs, about: Mapping[str, str]) -> Lines:
         yield f"The interval of {count} rounds holds the true median with a confidence of {sure:.0%}."
         yield ""
     yield from table(["", ""], ([name, value] for name, value in about.items()))
-    yield "Others: the cores that other programs used meanwhile. CPU time suffers little from them, and latency at a"
-    yield "steady rate is measured ahead of them; handshakes a second and a small room beside a large one suffer."
+    yield "Others: the cores that other programs used meanwhile. Where that is much, read ratios: caches are cold for"
+    yield "everybody then. Latency at a steady rate is measured ahead of other programs; handshakes a second are not."
     yield ""
     head = ["part", "date", "commit", "minutes", "others", "command"]
     keys = ("date", "commit", "minutes", "others")

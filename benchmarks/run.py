@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shlex
 import shutil
 import sys
@@ -56,6 +57,8 @@ def main(arguments: Sequence[str]) -> None:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         bench = Bench(folder, (cores[0], cores[1]), stack)
         os.sched_setaffinity(0, {cores[1]})
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # of servers and clients too: a socket each
         for part, chosen in _slices(_names(given.only, PARTS), options):
             name = f"{part}, {chosen.sizes[0]} readers" if part == "fanout" else part
             kept["records"] = [record for record in kept["records"] if not _is_of(record, part, chosen)]
@@ -151,8 +154,10 @@ def _others() -> float:
 
 
 def _commit() -> str:
+    """What was measured; a report that is not committed yet changes nothing of it."""
     try:
-        return run(["git", "describe", "--always", "--dirty"]).strip()
+        changed = run(["git", "diff", "--name-only", "HEAD", "--", ".", ":!benchmarks/results"])
+        return run(["git", "describe", "--always"]).strip() + (", changed" if changed else "")
     except (Failed, OSError):
         return "unknown"
 
