@@ -24,8 +24,6 @@ from rooms.node.seats import Seat
 
 logger = logging.getLogger(__name__)
 
-SPREAD = 1_000  # ms over which those come back who reach a node that is being replaced
-
 
 async def admit(hub: Hub, headers: Headers, *, ticket: str | None, is_own: Callable[[], bool]) -> Identity | None:
     """The person behind this handshake or request; None for nobody, where the site lets nobody in.
@@ -60,7 +58,8 @@ def sit(hub: Hub, who: Identity | None, address: str, *, lingers: float = 0) -> 
 
 def _refuse_when_leaving(hub: Hub) -> None:
     if hub.draining:
-        raise Refused("unavailable", "This node is being replaced.", retry_after_ms=random.randint(0, SPREAD))  # noqa: S311
+        spread = round(hub.spread * 1000)
+        raise Refused("unavailable", "This node is being replaced.", retry_after_ms=random.randint(0, spread))  # noqa: S311
 
 
 def _identify(ticket: str | None, session_key: str | None, is_own: Callable[[], bool]) -> Identity | None:

@@ -89,6 +89,7 @@ class Hub:
         self.rooms: dict[UUID, Followed] = {}
         self.connections: dict[str, Connection] = {}
         self.draining = False  # nothing new is begun, what comes in stays unanswered
+        self.spread = 0.0  # seconds over which those come back who are sent elsewhere
         self.doorbell = Doorbell(self.config, self.hear, self._heal_one)
         self._listeners: dict[UUID, Callable[[Notice], None]] = {}
         self._deserted = asyncio.Event()

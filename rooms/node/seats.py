@@ -8,6 +8,7 @@ node that was killed had told is forgotten by itself.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections import Counter
@@ -111,6 +112,7 @@ class Seats:
         self._told: dict[Key, _Told] = {}
         self._telling: set[Key] = set()
         self._lingering: dict[str, list[Seat]] = {}  # of long-pollers who are about to come back, by user
+        self.kept_at = -math.inf  # when the last of them was answered, by the loop's clock
 
     # --- coming and going
 
@@ -140,8 +142,10 @@ class Seats:
         return Seat(self, person, address, lingers=lingers)
 
     def keep(self, seat: Seat) -> None:
+        loop = asyncio.get_running_loop()
         self._lingering.setdefault(seat.user, []).append(seat)
-        seat.wait(asyncio.get_running_loop())
+        self.kept_at = loop.time()
+        seat.wait(loop)
 
     def end(self, seat: Seat) -> None:
         waiting = self._lingering.get(seat.user, [])

@@ -6,17 +6,17 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from math import inf
 from typing import Any
 
 from rooms import devices
-from rooms.contract import Close, Refused
+from rooms.contract import Close, Refused, replaced
 from rooms.delivery.feed import Taken
 from rooms.delivery.frames import encode
 from rooms.delivery.reader import Reader
-from rooms.delivery.session import Join, Listening
+from rooms.delivery.session import Join, Listening, bye
 from rooms.node.admission import hello, sit, terms_of
 from rooms.node.connection import Connection
 from rooms.transports.exchange import Exchange, endpoint
@@ -95,7 +95,7 @@ class Poll(Connection):
                 reader.cursor = cursor
         self._settle()
         said = [data for data, reader in self._vectors if reader is None or not reader.held]
-        return b'{"cursor":' + encode(self._cursor) + b',"frame":[' + b",".join(said) + b"]}"
+        return _answer(self._cursor, said)
 
     def _write(self, data: bytes, reader: Reader | None = None) -> None:
         self._vectors.append((data[1:-1], reader))
@@ -124,9 +124,16 @@ async def poll(exchange: Exchange) -> None:
     first = "connection" not in query and not any(wanted.values())
     if first:
         exchange.handshake()
-    who = await exchange.admit()
-    wait = seconds(query.get("wait", [""])[-1])
     joins, malformed = asked(wanted, max_rooms=hub.config.max_rooms, quiet=True)
+    cursor = " ".join(f"{join.room}@{join.cursor}" for join in joins if join.cursor is not None)
+    try:
+        who = await exchange.admit()
+    except Refused as refused:
+        if first or not hub.draining:
+            raise
+        await exchange.answer(_answer(cursor, [bye(replaced(refused.retry_after_ms or 0))]))
+        return
+    wait = seconds(query.get("wait", [""])[-1])
     terms = terms_of(hub.config, heartbeat=inf, idle_timeout=inf)  # a poll ends by itself
     seat = sit(hub, who, exchange.address, lingers=hub.config.feed_linger)
     connection = Poll(
@@ -138,7 +145,7 @@ async def poll(exchange: Exchange) -> None:
         device=devices.device(exchange.scope["headers"]),
         resumes=not first,
         continues=query.get("connection", [None])[-1],
-        cursor=" ".join(f"{join.room}@{join.cursor}" for join in joins if join.cursor is not None),
+        cursor=cursor,
         leave=exchange.leave,
     )
     with seat, hub.holding(connection):
@@ -160,6 +167,10 @@ async def poll(exchange: Exchange) -> None:
         answer = connection.answer()
         connection.closed = connection.closed or ANSWERED
     await exchange.answer(answer)
+
+
+def _answer(cursor: str, said: Iterable[bytes]) -> bytes:
+    return b'{"cursor":' + encode(cursor) + b',"frame":[' + b",".join(said) + b"]}"
 
 
 def seconds(text: str) -> float:

@@ -11,11 +11,13 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.support.client import log_in
 from tests.support.people import Person
 from tests.support.sites import Site, Sites
+
+expect.set_options(timeout=30_000)  # five seconds by itself: the machine may be busy
 
 # What a page does is seen on one backend. What goes through all of the site, from one page to another, on both.
 THROUGH_THE_SITE = ("test_two_people.py", "test_host_model.py")

@@ -210,7 +210,7 @@ async def test_a_store_that_dies_is_counted_logged_once_and_comes_back(caplog: p
                 assert [await store.add("k", 1, 60) for _ in range(4)] == [None] * 4
                 assert (failed._value.get() - before[0], skipped._value.get() - before[1]) == (2, 2)
                 server.start()
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     while await store.add("k", 1, 60) is None:
                         await asyncio.sleep(0.05)
             assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]

@@ -351,6 +351,6 @@ async def test_a_node_stops_whenever_it_is_told_to(db: None, turns: int) -> None
     running.start()
     for _ in range(turns):
         await asyncio.sleep(0)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await running.stop()
     assert running.current() is None

@@ -148,7 +148,7 @@ def is_refused(node: Node) -> bool:
     return False
 
 
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     """For what a process tells nobody."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-PATIENCE = 20  # seconds until a test that waits for something fails: the machine may be busy
+PATIENCE = 60  # seconds until a test that waits for something fails: the machine may be busy
 
 
 def new_id() -> str:

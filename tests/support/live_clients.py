@@ -402,7 +402,7 @@ class Poll(Posting):
     def __init__(self) -> None:
         super().__init__()
         self.cursor = ""
-        self.wait = PATIENCE
+        self.wait = 20.0
 
     @classmethod
     async def connect(cls, node: Node, who: Caller, rooms: Rooms = (), **options: Any) -> Self:

@@ -26,7 +26,7 @@ from tests.support.servers import free_port, valkey
 
 ROOT = Path(__file__).resolve().parents[2]
 START = 60.0  # seconds that a node may take to answer
-STOP = 15.0  # seconds that it may take to stop; `serve` gives requests under way 10
+STOP = 30.0  # seconds that it may take to stop; `serve` gives requests under way 10, and all of it 13
 
 
 class Node:
