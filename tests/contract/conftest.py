@@ -2,7 +2,8 @@
 
 A *cell* is a running site: a server and a channel layer, on the database of the chosen backend. All transports run in
 each cell. Where the layer allows it the cell has two nodes, and REST writes go to the one that readers are not on.
-``--matrix`` has every cell; else daphne, which is for development, is asked on SQLite alone.
+``--matrix`` has every cell; else daphne, which is for development, is asked on SQLite alone, and only what a server has
+a part in: bytes, handshakes, endings, the order of what is written. Who may what, limits and replays are the node's.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tests.support.live_clients import TRANSPORTS, LiveClient
 from tests.support.sites import Node, Sites
 
 SERVERS = {"embedded": ("uvicorn", "daphne"), "servers": ("uvicorn",)}  # that a backend is used with
+NODE = ("commands", "host_policy", "join", "limits", "nodes", "policies", "resume")  # no server has a part in these
 LAYERS = {"embedded": "memory", "servers": "valkey"}  # the layer that a backend is used with
 DATABASES = {"embedded": "SQLite", "servers": "PostgreSQL"}
 
@@ -26,6 +28,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "cell" in metafunc.fixturenames:
         backend = metafunc.config.stash[BACKEND].name
         layers, servers = [LAYERS[backend]], SERVERS[backend]
+        if metafunc.definition.path.stem.removeprefix("test_") in NODE:
+            servers = ("uvicorn",)
         if metafunc.config.getoption("matrix"):
             layers, servers = sorted(LAYERS.values()), SERVERS["embedded"]
         cells = [(server, layer) for layer in layers for server in servers]

@@ -17,8 +17,7 @@ from tests.support.sites import Site, Sites
 
 @pytest.fixture(scope="module")
 def site(sites: Sites) -> Iterator[Site]:
-    with sites.running(settings=stages.SETTINGS, layer="memory") as site:
-        site.manage("seed_demo")
+    with sites.running(settings=stages.SETTINGS, layer="memory", demo=True) as site:
         yield site
 
 

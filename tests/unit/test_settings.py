@@ -88,6 +88,11 @@ def test_anything_else_is_not_debug(value: str) -> None:
     assert settings["ALLOWED_HOSTS"] == []
 
 
+def test_daphne_is_for_development() -> None:
+    assert "daphne" in read(DEBUG="1")["INSTALLED_APPS"]
+    assert "daphne" not in read(SECRET_KEY="given")["INSTALLED_APPS"]
+
+
 def test_a_real_site_is_https_only() -> None:
     settings = read(SECRET_KEY="given", ALLOWED_HOSTS="a.example, b.example", CSRF_TRUSTED_ORIGINS="https://a.example")
     assert settings["SECRET_KEY"] == "given"
