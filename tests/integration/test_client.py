@@ -60,11 +60,13 @@ async def dial(cell: Cell, way: dict[str, Any]) -> AsyncIterator[Callable[..., A
 
 
 async def take(room: Room, wanted: int, name: str = "chat.message") -> list[Event]:
-    """The next so many events of this name, and what came between."""
+    """The next so many events of this name, and what came between, but for who is here."""
     taken: list[Event] = []
     async with asyncio.timeout(PATIENCE):
         while sum(event.name == name for event in taken) < wanted:
-            taken.append(await anext(room))
+            event = await anext(room)
+            if not event.name.startswith("presence."):
+                taken.append(event)
     return taken
 
 
