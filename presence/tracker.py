@@ -142,7 +142,7 @@ class Tracker:
                 self._ledger.close(holding)
         self._dirty.set()
 
-    def joined(self, reader: Reader) -> bool:
+    def joined(self, reader: Reader, *, anew: bool) -> bool:
         connection, room = reader.connection, reader.grant.room
         if reader.grant.address.endswith("/~me"):  # who is there is no question
             return False
@@ -154,7 +154,7 @@ class Tracker:
         if connection.returns:
             self._polled[connection].add(room)
             told = self._told.get((holding.id, room))
-            return told is None or told != here.roster.version
+            return anew or told is None or told != here.roster.version
         return True
 
     def left(self, reader: Reader, *, ended: bool) -> None:

@@ -25,8 +25,11 @@ class Attendance(Protocol):
 
     def opened(self, connection: Connection) -> None: ...
 
-    def joined(self, reader: Reader) -> bool:
-        """The reader is served from now on; whether the snapshot of the room is due to it first."""
+    def joined(self, reader: Reader, *, anew: bool) -> bool:
+        """The reader is served from now on; whether the snapshot of the room is due to it first.
+
+        :param anew: it does not go on from the last answer: its client may know nothing of the room.
+        """
 
     def left(self, reader: Reader, *, ended: bool) -> None:
         """It is served no more.

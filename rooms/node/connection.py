@@ -169,9 +169,9 @@ class Connection(ABC):
                 answers.append(ok(join.id, outcome.answer()))
         if answers:
             self.say(*answers)
-        for outcome in outcomes:
+        for join, outcome in zip(wanted, outcomes, strict=True):
             if not isinstance(outcome, Refused) and rooms.get(outcome.reader.grant.address) is outcome.reader:
-                self.hub.attach(outcome.reader)
+                self.hub.attach(outcome.reader, anew=not (join.quiet and outcome.verdict == "resumed"))
         return any(isinstance(outcome, Refused) and outcome.code == "rate_limited" for outcome in outcomes)
 
     # --- readers who are behind

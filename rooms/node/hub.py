@@ -263,11 +263,14 @@ class Hub:
         assert head is not None
         return Joined(reader, verdict, Cursor(reader.epoch, reader.cursor), head)
 
-    def attach(self, reader: Reader) -> None:
-        """The answer to the join is written: from now on the reader is served."""
+    def attach(self, reader: Reader, *, anew: bool = True) -> None:
+        """The answer to the join is written: from now on the reader is served.
+
+        :param anew: it does not go on, unasked, from where a poll before left it.
+        """
         reader.join()
         if self.attendance is not None:
-            reader.stale = self.attendance.joined(reader)
+            reader.stale = self.attendance.joined(reader, anew=anew)
         serve_soon(reader)
 
     def snapshot(self, reader: Reader) -> bytes | None:

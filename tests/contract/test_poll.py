@@ -30,6 +30,14 @@ async def test_a_poll_with_a_room_without_a_cursor_answers_at_once(links: Links,
     assert cursors(client.cursor).keys() == {room, other}
 
 
+async def test_a_room_that_is_asked_for_anew_tells_anew_who_is_here(links: Links, cell: Cell, room: str) -> None:
+    """Another tab on the same connection has opened it: that one knows nothing yet."""
+    client = await links.open("bob", {room: None})
+    await client.until(lambda: client.presence)
+    assert await client.poll(0) == []
+    assert "presence.state" in [name for name, *_ in await client.poll(0, room)]
+
+
 async def test_without_news_a_poll_is_answered_with_nothing_after_its_wait(links: Links, cell: Cell, room: str) -> None:
     client = await links.open("bob", {room: None})
     before = client.cursor
