@@ -13,5 +13,9 @@ class PresenceConfig(AppConfig):
         from presence import commands, contract  # noqa: F401 they register themselves
         from presence.tracker import Tracker
         from rooms.node import attendance
+        from rooms.slots import Slot, fill
 
         attendance.register(Tracker)
+        fill(Slot.BESIDE_ROOM, "presence/_beside_room.html")
+        fill(Slot.ROOM_LIST, "presence/_room_list.html")
+        fill(Slot.ROOM_ROW, "presence/_room_row.html")

@@ -13,10 +13,13 @@ from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
 
 from rooms import access, contract, log
+from rooms.conf import config
 from rooms.contract import Refused, Right
 from rooms.models import Event, Message, Room, Tenant
+from rooms.services.messages import audience
 
 HISTORY = 50  # messages that a page brings with it
+MARKS = 200  # people whose reading a page knows of
 PAUSE = timedelta(minutes=5)  # after which somebody who goes on is named again
 PICKER = {"👍": "Thumbs up", "❤️": "Heart", "😂": "Laughing", "🎉": "Celebrating", "😮": "Surprised", "👀": "Looking"}
 
@@ -48,7 +51,7 @@ class RoomPage:
     """A room with some of its messages, oldest first. ``older``: there are more before them.
 
     ``cursor`` is where the log stood before the messages were read: from there a page goes on, live. ``read`` is the
-    seq up to which the person has read, None for who never has.
+    seq up to which the person has read, None for who never has; ``marks``: how far everybody has, where that is told.
     """
 
     room: Room
@@ -57,6 +60,7 @@ class RoomPage:
     can: list[str]
     why: str | None
     read: int | None
+    marks: list[contract.ChatRead]
     lines: list[Line]
     older: bool
     picker: dict[str, str]
@@ -95,6 +99,7 @@ def room_page(user: Any, address: str, *, before: int | None = None) -> RoomPage
         can=sorted(right.value for right in grant.can),
         why=_why_not(grant, row, user.pk),
         read=_read_marks(user.pk, [row]).get(row.pk) if user.pk is not None else None,
+        marks=_marks(row) if before is None else [],
         lines=_lines(newest[HISTORY - 1 :: -1], str(user.pk)),
         older=len(newest) > HISTORY,
         picker=PICKER,
@@ -160,6 +165,16 @@ def _last_messages(rooms: Iterable[Room]) -> dict[UUID, Message]:
     said = Message.objects.filter(room=OuterRef("pk"), deleted=False).order_by("-seq")
     newest = Room.objects.filter(pk__in=[room.pk for room in rooms]).values(newest=Subquery(said.values("pk")[:1]))
     return {message.room_id: message for message in Message.objects.filter(pk__in=newest).select_related("author")}
+
+
+def _marks(room: Room) -> list[contract.ChatRead]:
+    """Who has read how far, the latest to do so last; of a large room nobody is told."""
+    if audience(room) > config().roster_limit:
+        return []
+    said = Event.objects.filter(log__room=room, name="chat.read", key__isnull=False).order_by("-seq")
+    newest = said.values_list("data", flat=True)[:MARKS]
+    marks = (msgspec.json.decode(data, type=contract.ChatRead | None) for data in newest)
+    return [mark for mark in marks if mark is not None][::-1]
 
 
 def _read_marks(user: Any, rooms: Iterable[Room]) -> dict[UUID, int]:

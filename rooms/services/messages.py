@@ -105,7 +105,7 @@ def mark_read(call: Call, data: contract.MarkRead) -> None:
             return
         mark = contract.ChatRead(contract.Person.from_row(call.user), data.seq)
         place = call.room
-        if _audience(call.room) > config().roster_limit:
+        if audience(call.room) > config().roster_limit:
             own = Room.objects.filter(tenant=call.room.tenant, kind=Room.Kind.ME, owner=call.user)
             found = own.select_related("tenant").first()
             if found is None:  # not a member: nobody follows a ~me of theirs
@@ -141,7 +141,7 @@ def _without_text(data: dict[str, Any]) -> dict[str, Any]:
     return {"message": {**message, "deleted": True}}
 
 
-def _audience(room: Room) -> int:
+def audience(room: Room) -> int:
     """How many people the room is for."""
     if room.visibility == contract.Visibility.PRIVATE:
         return Participant.objects.filter(room=room).exclude(role=Part.BANNED).count()

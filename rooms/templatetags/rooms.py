@@ -11,7 +11,7 @@ from django.utils.crypto import salted_hmac
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
-from rooms import models, modules, pages
+from rooms import models, modules, pages, slots
 
 register = template.Library()
 register.simple_tag(modules.preloads)
@@ -21,6 +21,15 @@ register.simple_tag(modules.preloads)
 def exact(text: str) -> SafeString:
     """Escaped so that the browser has the very same text: its parser would make a bare CR an LF."""
     return mark_safe(escape(text).replace("\r", "&#13;"))  # noqa: S308 escaped in this line
+
+
+@register.simple_tag(takes_context=True)
+def slot(context: template.Context, name: str) -> SafeString:
+    """``{% slot "beside-room" %}``: what other apps have put here, see :mod:`rooms.slots`."""
+    assert context.template is not None
+    engine = context.template.engine
+    filled = slots.templates(slots.Slot(name))
+    return mark_safe("".join(engine.get_template(each).render(context) for each in filled))  # noqa: S308 rendered
 
 
 @register.simple_tag(takes_context=True)

@@ -237,6 +237,24 @@ def test_who_writes_is_seen_to_write(visit: Visit, room: str) -> None:
     expect(bob.page.get_by_text("is typing…")).to_be_hidden()
 
 
+def test_one_sees_how_far_the_others_have_read(visit: Visit, rest: Rest, room: str) -> None:
+    alice, bob = visit("alice").open(room), visit("bob").open(room)
+    for number in range(3):
+        alice.say(f"line {number}")
+    expect(message(alice, "line 2").get_by_text("Seen by Bob Baker")).to_be_visible()
+    bob.page.goto("/")
+    alice.say("line 3")
+    alice.sees(*(f"line {number}" for number in range(4)))
+    expect(message(alice, "line 2").get_by_text("Seen by Bob Baker")).to_be_visible()
+    alice.page.reload()
+    alice.is_connected()
+    expect(message(alice, "line 2").get_by_text("Seen by Bob Baker")).to_be_visible()
+    say(rest("bob"), room, "mine")
+    expect(message(alice, "mine")).to_be_visible()
+    dave = visit("dave").open(room)
+    expect(message(dave, "mine").get_by_text("Seen by Alice Archer")).to_be_visible()  # and not by who wrote it
+
+
 def test_days_and_speakers_are_told_apart(visit: Visit, room: str) -> None:
     bob = visit("bob").open(room)
     bob.say("one")

@@ -212,7 +212,7 @@ def test_names_are_text(world: World) -> None:
     services.rooms.update(world.room("acme/general"), name='"><script>')
     world.say("bob", "hello")
     for path in ("/", "/t/acme/general/"):
-        assert page(world, "bob", path).tags.count("script") == 1
+        assert page(world, "bob", path).tags.count("script") == 2  # what the page is for, and the people beside it
 
 
 def test_the_page_has_the_newest_messages_in_order_and_the_places_of_the_deleted_ones(world: World) -> None:
@@ -314,6 +314,18 @@ def test_the_page_has_answers_and_reactions(world: World) -> None:
     assert "a deleted message" in page(world, "bob", "/t/acme/general/").html
 
 
+def test_how_far_everybody_has_read_is_told_in_rooms_that_are_not_large(world: World, settings: Any) -> None:
+    seq = [Message.objects.get(pk=world.say("alice", text)["id"]).seq for text in ("one", "two")]
+    for name, mark in (("bob", seq[1]), ("erin", seq[0])):
+        commands.perform(world.users[name].pk, "chat.read", {"seq": mark}, room="acme/general")
+    marks = '<li data-user="{}" data-seq="{}">'
+    html = page(world, "alice", "/t/acme/general/").html
+    assert html.index(marks.format(world.id("bob"), seq[1])) < html.index(marks.format(world.id("erin"), seq[0]))
+    assert "data-seq" not in re.sub(r"<ol>.*?</ol>", "", page(world, "alice", "/t/acme/lobby/").html, flags=re.DOTALL)
+    settings.ROOMS = {**settings.ROOMS, "ROSTER_LIMIT": 2}
+    assert marks.format(world.id("bob"), seq[1]) not in page(world, "alice", "/t/acme/general/").html
+
+
 def test_older_messages_have_pages_of_their_own(world: World) -> None:
     for number in range(pages.HISTORY + 5):
         world.say("alice", f"message {number}")
@@ -405,7 +417,8 @@ def test_the_tag_tells_nobody_of_a_room_that_is_not_theirs(world: World) -> None
 def test_a_room_costs_the_same_whatever_is_in_it(world: World, django_assert_num_queries: Any) -> None:
     alice = world.alice
     for _ in range(2):
-        with django_assert_num_queries(SESSION + 5):  # the gate, the room, its log's place, the messages, what was read
+        # the gate, the room, its log's place, the messages, what was read, how many people it is for, how far they read
+        with django_assert_num_queries(SESSION + 7):
             Page(alice.get("/t/acme/general/"))
         for name in ("alice", "bob", "ann"):
             world.say(name, "hello")
@@ -414,12 +427,12 @@ def test_a_room_costs_the_same_whatever_is_in_it(world: World, django_assert_num
 def test_my_rooms_cost_the_same_however_many_they_are(world: World, django_assert_num_queries: Any) -> None:
     alice = world.alice
     for number in range(2):
-        # the tenants, my roles, the last words, what was read; in each tenant its rooms and the gate
-        with django_assert_num_queries(SESSION + 4 + 2):
+        # the tenants, my roles, the last words, what was read, who is where; in each tenant its rooms and the gate
+        with django_assert_num_queries(SESSION + 5 + 2):
             Page(alice.get("/"))
         services.rooms.create(world.acme, f"more-{number}", name="More")
     services.members.set_role(world.globex, world.users["alice"], Role.GUEST)
-    with django_assert_num_queries(SESSION + 4 + 4):
+    with django_assert_num_queries(SESSION + 5 + 4):
         Page(alice.get("/"))
 
 

@@ -42,7 +42,7 @@ export class Line extends Emitter {
     super();
     this.#url = url;
     this.#need = need;
-    this.#key = sharedBy && JSON.stringify([1, sharedBy, url.href, need]); // 1: of the messages between the two
+    this.#key = sharedBy && JSON.stringify([2, sharedBy, url.href, need]); // 2: of the messages between the two
     addEventListener("online", () => this.#post(["hurry"]));
     addEventListener("offline", () => this.#post(["lost", "offline"]));
     document.addEventListener("visibilitychange", () => this.#look());
@@ -72,6 +72,11 @@ export class Line extends Emitter {
   /** Make the network bad, for developers. @param {import("./bad-network.js").Faults} faults */
   break(faults) {
     this.#post(["faults", faults]);
+  }
+
+  /** @param {string} reader @param {string} room @param {string} name @param {import("./standing.js").Word} word */
+  stand(reader, room, name, word) {
+    this.#post(["stand", reader, room, name, word]);
   }
 
   /** @param {string} reader @param {string} room */

@@ -90,6 +90,7 @@ export class Live extends Emitter {
     const room = new LiveRoom(name, options, {
       join: (...question) => this.#line.join(id, name, ...question),
       leave: () => this.#rooms.delete(id) && this.#line.leave(id, name),
+      stand: (...words) => this.#line.stand(id, name, ...words),
       perform: (...command) => this.#perform(...command),
     });
     this.#rooms.set(id, room);

@@ -1,5 +1,6 @@
 // One message on a page. Text goes in as text, never as HTML; the markup is the page's <template>.
 
+import { paint } from "./avatar.js";
 import { showText } from "./links.js";
 
 /**
@@ -41,10 +42,7 @@ export function dress(item) {
   time.title = FULL.format(at);
   const text = part(item, "text");
   showText(text, text.textContent ?? "");
-  const avatar = part(item, "avatar");
-  const words = (part(item, "author").textContent ?? "").trim().split(/\s+/u);
-  avatar.textContent = words.slice(0, 2).map((word) => [...word][0] ?? "").join("").toUpperCase();
-  avatar.dataset.hue = String([...(item.dataset.author ?? "")].reduce((sum, letter) => sum + letter.charCodeAt(0), 0) % 8);
+  paint(part(item, "avatar"), item.dataset.author ?? "", part(item, "author").textContent ?? "");
 }
 
 /** Nothing but its place is left. @param {HTMLElement} item @param {number} version */

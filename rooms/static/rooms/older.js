@@ -75,6 +75,7 @@ export async function fetchPage(address) {
     room: /** @type {HTMLElement} */ (room),
     cursor: room.getAttribute("cursor") ?? "",
     items: [...items].map((item) => document.importNode(item, true)),
+    marks: room.querySelector("[data-marks]"),
     older: !(/** @type {HTMLElement} */ (room.querySelector("[data-older]")).hidden),
   };
 }

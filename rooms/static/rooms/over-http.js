@@ -32,7 +32,7 @@ const HELLO_LIMIT = 10_000; // ms from the start to live.hello
 export function overHttp(base, csrfToken, { opened, heard, ended }, quiet, listen) {
   const token = csrfToken();
   const places = new Places();
-  const post = new Post(new URL("commands", base), token, (vectors) => over || heard(vectors), finish);
+  const post = new Post(commands, token, (vectors) => over || heard(vectors), finish);
   const silence = new Silence(HELLO_LIMIT, () => finish({ code: 1006, reason: "the server is silent" }));
   let maxFrameBytes = MAX_FRAME_BYTES;
   let connection = "";
@@ -41,6 +41,11 @@ export function overHttp(base, csrfToken, { opened, heard, ended }, quiet, liste
   let listener = new AbortController();
   let changed = false;
   let over = false;
+
+  /** Where commands go: they say of which connection they are. */
+  function commands() {
+    return new URL(connection ? `commands?${new URLSearchParams({ connection })}` : "commands", base);
+  }
 
   /** @param {End} end */
   function finish(end) {
@@ -86,25 +91,26 @@ export function overHttp(base, csrfToken, { opened, heard, ended }, quiet, liste
     for (const vector of frame) {
       if (signal.aborted) return; // the rest comes again, to a request that asks for the rooms as they are now
       const translated = places.translate(vector);
-      if (!translated) continue;
       const [name, data] = translated;
-      if (name === "live.hello") greet(data);
+      if (name === "live.hello" && greet(data)) vectors.push(translated);
+      else if (name === "live.hello") continue;
       else if (name === "live.bye") finish({ code: data.code, reason: data.reason, retryAfter: data.retry_after_ms });
       else vectors.push(translated);
     }
     if (vectors.length) heard(vectors);
   }
 
-  /** @param {import("./websocket.js").Hello & { connection: string }} hello */
+  /** @param {import("./websocket.js").Hello & { connection: string }} hello @returns {boolean} whether it is not the first */
   function greet(hello) {
     const is = hello.user?.id ?? null;
     const first = user === undefined;
-    if (!first && user !== is) return finish({ code: 1006, reason: "another log-in" });
+    if (!first && user !== is) return finish({ code: 1006, reason: "another log-in" }), false;
     connection = hello.connection;
     maxFrameBytes = hello.max_frame_bytes;
     user = is;
     silence.broken(quiet);
     if (first) opened(hello);
+    return !first;
   }
 
   /** @param {import("./protocol.js").Vector} vector */

@@ -57,10 +57,10 @@ export class Places {
   }
 
   /**
-   * What the vector is to those who joined, null when it is nothing to them.
+   * What the vector is to those who joined. An answer that nobody asked for, of a room that goes on as it was, has no `re`.
    *
    * @param {Vector} vector
-   * @returns {Vector | null}
+   * @returns {Vector}
    */
   translate(vector) {
     const [name, data, meta = {}] = vector;
@@ -79,7 +79,7 @@ export class Places {
     if (id) return [name, data, { re: id }];
     // nobody asked: other rooms changed, and so this one was opened again
     if (name === "live.error") return ["live.left", { code: data.code, reason: data.detail }, { room }];
-    return data.verdict === "resumed" ? null : ["live.reset", { cursor: data.cursor, reason: "" }, { room }];
+    return data.verdict === "resumed" ? [name, data] : ["live.reset", { cursor: data.cursor, reason: "" }, { room }];
   }
 
   /** @param {{ resume?: string }} place @param {any} answer to a join without a cursor */

@@ -16,7 +16,7 @@ export class Post {
   #ended;
 
   /**
-   * @param {URL} url
+   * @param {() => URL} url as it is now
    * @param {string} token the CSRF token of whoever said these things; under another log-in it is refused
    * @param {(vectors: import("./protocol.js").Vector[]) => void} heard
    * @param {(end: import("./websocket.js").End) => void} ended
@@ -59,7 +59,7 @@ export class Post {
   /** @param {{ id?: string, text: string }[]} batch */
   async #ask(batch) {
     const body = `[${batch.map(({ text }) => text).join(",")}]`;
-    const response = await fetch(this.#url, {
+    const response = await fetch(this.#url(), {
       method: "POST",
       body,
       headers: { "Content-Type": "application/json", "X-CSRFToken": this.#token },

@@ -7,6 +7,7 @@ import { End } from "./end.js";
 import { MessageList } from "./messages.js";
 import { Older, fetchPage } from "./older.js";
 import { showReaction } from "./reactions.js";
+import { Seen } from "./seen.js";
 import { hold } from "./shared.js";
 import { statusLine } from "./status.js";
 import { Tools } from "./tools.js";
@@ -26,7 +27,9 @@ export function follow(element) {
   const list = new MessageList(find("ol"), find("template"), me, end);
   const older = new Older(scroller, find("[data-older]"), list);
   followQuotes(scroller, older, end);
-  const rest = () => (end.stop(), older.stop());
+  const seen = new Seen(find("[data-seen]"), list);
+  seen.take(find("[data-marks]"));
+  const rest = () => (end.stop(), older.stop(), seen.stop());
   if (element.hasAttribute("archived")) return rest; // nothing happens here any more
 
   const { live, release } = hold(me.id || null, given("session"));
@@ -72,11 +75,12 @@ export function follow(element) {
   }
 
   async function snapshot() {
-    const { cursor, items, older } = await fetchPage(given("src"));
+    const { cursor, items, older, marks } = await fetchPage(given("src"));
     return {
       cursor,
       show: () => {
         list.replace(items);
+        seen.take(marks);
         find("[data-older]").hidden = !older;
       },
     };
@@ -101,9 +105,11 @@ export function follow(element) {
       if (!item) return;
       if (message.author?.id !== me.id) announcer.say(`${message.author?.name ?? "Somebody"}: ${message.text}`);
       unread.came(item);
+      seen.look();
     },
     "chat.edited": (/** @type {any} */ { message }) => list.edit(message),
-    "chat.deleted": (/** @type {any} */ { message }) => list.bury(message),
+    "chat.deleted": (/** @type {any} */ { message }) => (list.bury(message), seen.look()),
+    "chat.read": (/** @type {any} */ mark, /** @type {any} */ meta) => seen.hear(mark, meta),
     "chat.reaction": (/** @type {any} */ data, /** @type {any} */ { key }) => {
       const [id, emoji] = [key.slice(0, key.indexOf(":")), key.slice(key.indexOf(":") + 1)];
       const item = list.get(id);

@@ -12,6 +12,7 @@ import { Emitter, LiveError, backoff, newId, parseCursor } from "./protocol.js";
  * @typedef {object} Ways to the server
  * @property {(id: string, cursor?: string) => void} join id: of the question
  * @property {() => void} leave
+ * @property {(name: string, word: import("./standing.js").Word) => void} stand
  * @property {(name: string, data: object, meta: { room: string, id: string }) => Promise<any>} perform
  */
 
@@ -36,6 +37,8 @@ export class LiveRoom extends Emitter {
   #askAgain = false;
   #deaf = false;
   #tries = 0;
+  /** @type {Map<string, import("./standing.js").Word>} */
+  #words = new Map();
   #ways;
   #snapshot;
 
@@ -64,6 +67,20 @@ export class LiveRoom extends Emitter {
     return this.#ways.perform(name, data, { room: this.name, id });
   }
 
+  /**
+   * Say what holds of this person here for as long as the connection lasts, and again on each new one. All tabs together
+   * say it once: the highest rank of theirs, and of equals the latest.
+   *
+   * @param {string} name of a command that is worth nothing later
+   * @param {object} data
+   * @param {{ rank?: number, silent?: boolean }} [options] silent: on a new connection it holds without being said
+   */
+  stand(name, data, { rank = 0, silent = false } = {}) {
+    const word = { data, rank, silent };
+    this.#words.set(name, word);
+    this.#ways.stand(name, word);
+  }
+
   /** Join, or join again to learn what one may do here now. Nothing is lost and nothing comes twice. */
   join() {
     if (!this.#open) return;
@@ -76,6 +93,7 @@ export class LiveRoom extends Emitter {
   /** There is a new connection: what was asked on another has no answer. */
   reopened() {
     this.#joinId = "";
+    for (const [name, word] of this.#words) this.#ways.stand(name, word); // whoever held the connection may be gone
     this.join();
   }
 

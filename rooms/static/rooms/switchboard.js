@@ -4,6 +4,7 @@
 //   a tab says                            and hears
 //   join turn, reader, room, id, cursor?  state    the connection's
 //   leave turn, reader, room              opened   live.hello's data, and the turn: which connection it is
+//   stand reader, room, name, word        (standing.js); it outlasts the connection
 //   say turn, vector                      heard    [vector, readers?][], counted: vectors of one frame, for these readers;
 //   painted n  of the counted it heard             without them it is the answer to a command
 //   watched yes  whether somebody looks
@@ -12,6 +13,7 @@
 // What a tab says on a connection that is gone meanwhile is not heard: it says it again when it hears `opened`.
 
 import { Pace } from "./pace.js";
+import { Standing } from "./standing.js";
 import { Subscription } from "./subscription.js";
 
 /** @typedef {import("./protocol.js").Vector} Vector */
@@ -34,6 +36,7 @@ export class Switchboard {
   /** Who asked: two tabs may say the same, when one is a copy of the other. @type {Map<string, Set<Port>>} */
   #asked = new Map();
   #pace = new Pace(() => this.#isWatched);
+  #standing = new Standing((vector) => this.#connection.send(vector));
   /** What a frame brings, until all of it is sorted. @type {Map<Port, Heard[]> | null} */
   #frame = null;
   /** @type {any} */
@@ -84,9 +87,10 @@ export class Switchboard {
       const [turn, ...rest] = args;
       if (!this.#hello || turn !== this.#turn) return;
       if (kind === "join") this.#join(port, ...(/** @type {[string, string, string, string?]} */ (rest)));
-      else if (kind === "leave") this.#leave(rest[1], (room) => room.leave(rest[0]));
+      else if (kind === "leave") this.#part(port, ...(/** @type {[string, string]} */ (rest)));
       else this.#say(port, rest[0]);
-    } else if (kind === "painted") this.#painted(port, args[0]);
+    } else if (kind === "stand") this.#standing.put(port, ...(/** @type {[string, string, string, any]} */ (args)));
+    else if (kind === "painted") this.#painted(port, args[0]);
     else if (kind === "watched") this.#watched(port, args[0]);
     else if (kind === "token") this.#told(args[0]);
     else if (kind === "faults") this.#faults(args[0]);
@@ -100,6 +104,7 @@ export class Switchboard {
     if (!this.#ports.delete(port)) return;
     for (const room of [...this.#rooms.keys()]) this.#leave(room, (subscription) => subscription.drop(port));
     for (const asking of this.#asked.values()) asking.delete(port);
+    this.#standing.drop((_, word) => word.port === port);
     this.#pace.drop(port);
     this.#connection.watched = this.#isWatched;
     if (!this.#ports.size) this.#connection.stop("");
@@ -113,11 +118,19 @@ export class Switchboard {
     room.join(reader, port, id, cursor);
   }
 
+  /** @param {Port} port @param {string} reader @param {string} name of the room */
+  #part(port, reader, name) {
+    this.#standing.drop((other, word) => other === reader && word.port === port);
+    this.#leave(name, (room) => room.leave(reader));
+  }
+
   /** @param {string} name @param {(room: Subscription) => void} how */
   #leave(name, how) {
     const room = this.#rooms.get(name);
     if (room) how(room);
-    if (room?.isEmpty) this.#rooms.delete(name);
+    if (!room?.isEmpty) return;
+    this.#rooms.delete(name);
+    this.#standing.left(name);
   }
 
   /** @param {Port} port @param {Vector} vector a command */
@@ -140,6 +153,7 @@ export class Switchboard {
     this.#hello = null;
     this.#rooms.clear();
     this.#asked.clear();
+    this.#standing.reset();
     this.#pace.reset();
   }
 
@@ -159,9 +173,15 @@ export class Switchboard {
 
   /** @param {Vector} vector */
   #sort(vector) {
-    const [, , meta = {}] = vector;
+    const [name, data, meta = {}] = vector;
+    if (name === "live.hello") return this.#standing.reset(); // a stream that was opened again is another connection
+    if (name === "live.ok" && meta.re === undefined) return this.#standing.joined(data.room);
+    if (name === "live.reset") this.#standing.joined(meta.room ?? "");
     if (meta.room !== undefined) return this.#leave(meta.room, (room) => room.heard(vector));
-    for (const room of this.#rooms.values()) if (room.answered(vector)) return;
+    if (this.#standing.answered(vector)) return;
+    for (const [room, subscription] of this.#rooms) {
+      if (subscription.answered(vector)) return name === "live.ok" && this.#standing.joined(room);
+    }
     const asking = meta.re === undefined ? this.#ports : this.#asked.get(meta.re);
     this.#asked.delete(meta.re ?? "");
     for (const port of asking ?? []) this.#tell(port, vector);

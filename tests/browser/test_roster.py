@@ -1,0 +1,142 @@
+"""Who is in a room, on its page: everybody sees everybody, and says of themselves as little as can be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from playwright.sync_api import BrowserContext, Locator, Page, expect
+
+from tests.support.people import Person
+
+Visit = Callable[..., Person]
+
+HIDE = """hidden => {
+    Object.defineProperty(document, "hidden", { get: () => hidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+AT_ONCE = """() => import("/static/rooms/times.js").then(({ TIMES }) => (TIMES.linger = 0))"""
+# How the list of people has changed since: who was put into it and taken out.
+WATCH = """() => {
+    window.changes = [];
+    new MutationObserver((records) => {
+        for (const { addedNodes, removedNodes } of records) {
+            for (const node of [...addedNodes, ...removedNodes]) window.changes.push(node.textContent);
+        }
+    }).observe(document.querySelector("[data-people]"), { childList: true });
+}"""
+
+
+def people(person: Person) -> Locator:
+    return person.page.locator("live-roster li")
+
+
+def of(person: Person, name: str) -> Locator:
+    return people(person).filter(has_text=name)
+
+
+class Said:
+    """The statuses that the pages of a browser tell the server."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.statuses: list[dict[str, Any]] = []
+        context.on("page", self._follow)
+        for page in context.pages:
+            self._follow(page)
+
+    def _follow(self, page: Page) -> None:
+        page.on("websocket", lambda socket: socket.on("framesent", self._sent) and None)
+
+    def _sent(self, frame: str | bytes) -> None:
+        self.statuses += [data for name, data, *_ in json.loads(frame) if name == "presence.set"]
+
+
+def test_each_sees_the_other_and_how_they_are(visit: Visit, room: str) -> None:
+    alice, bob = visit("alice").open(room), visit("bob")
+    expect(people(alice)).to_have_count(1)
+    bob.open(room)
+    for person in (alice, bob):
+        expect(person.page.locator("live-roster [data-part=name]")).to_have_count(2)
+        expect(person.page.get_by_role("heading", name="People here 2")).to_be_visible()
+    expect(people(bob).first).to_contain_text("Bob Baker you")  # oneself first
+    expect(of(alice, "Bob Baker")).to_contain_text("Active")
+    expect(of(alice, "Bob Baker").get_by_text("On a computer (WebSocket), since")).to_have_count(1)
+
+    alice.page.evaluate(WATCH)
+    bob.page.get_by_text("My status").click()
+    bob.page.get_by_label("Busy").check()
+    bob.page.get_by_label("In words").fill("<b>deep</b> in code")
+    bob.page.keyboard.press("Enter")
+    expect(of(alice, "Bob Baker")).to_contain_text("Busy <b>deep</b> in code")
+    bob.page.reload()
+    bob.is_connected()
+    expect(of(bob, "Bob Baker")).to_contain_text("Busy <b>deep</b> in code")
+    expect(bob.page.get_by_label("Busy")).to_be_checked()
+    assert alice.page.evaluate("changes") == [], "a reload is nothing to anybody"
+
+
+def test_a_browser_says_once_how_a_person_is(visit: Visit, room: str) -> None:
+    """However many tabs it has; and the person is away when all of them are."""
+    alice, bob = visit("alice").open(room), visit("bob").without_workers()
+    said = Said(bob.page.context)
+    bob.open(room)
+    bob.page.evaluate(AT_ONCE)
+    second = Person(bob.page.context.new_page()).open(room)
+    for tab in (bob, second):
+        expect(of(tab, "Bob Baker")).to_contain_text("Active")
+    bob.page.evaluate(HIDE, True)
+    second.say("one tab is enough")
+    alice.sees("one tab is enough")
+    assert said.statuses == [], "who opens pages and looks at one of them is active: nothing to say"
+
+    second.page.evaluate(HIDE, True)
+    expect(of(alice, "Bob Baker")).to_contain_text("Away")
+    second.page.evaluate(HIDE, False)
+    expect(of(alice, "Bob Baker")).to_contain_text("Active")
+    second.page.get_by_text("My status").click()
+    second.page.get_by_label("Busy").check()
+    expect(of(alice, "Bob Baker")).to_contain_text("Busy")
+    expect(bob.page.locator("[data-part=busy]")).to_be_checked()
+    bob.page.evaluate(HIDE, False)
+    bob.page.evaluate(HIDE, True)
+    bob.page.context.set_offline(True)
+    expect(second.status).to_have_text("You are offline")
+    bob.page.context.set_offline(False)
+    second.is_connected()
+    second.say("and again")
+    alice.sees("one tab is enough", "and again")
+    assert [each["status"] for each in said.statuses] == ["away", "active", "busy", "busy"], (
+        "once on the new connection"
+    )
+    for tab in (bob, second):
+        tab.forgive_absence()
+        assert tab.complaints == []
+
+
+def test_one_goes_through_the_list_by_keyboard(visit: Visit, room: str) -> None:
+    alice, bob = visit("alice").open(room), visit("bob").open(room)
+    expect(people(bob)).to_have_count(2)
+    assert alice.page.locator("[data-people]").evaluate("list => list.tabIndex") == 0
+    bob.page.locator("[data-people]").focus()
+    bob.page.keyboard.press("ArrowDown")
+    bob.page.keyboard.press("ArrowDown")
+    means = of(bob, "Alice Archer").locator("[data-part=means]")
+    expect(of(bob, "Alice Archer")).to_be_focused()
+    assert means.evaluate("line => line.offsetHeight") > 10, "what somebody is here by is seen where the focus is"
+    bob.page.keyboard.press("Home")
+    assert means.evaluate("line => line.offsetHeight") == 1
+
+
+def test_on_a_phone_the_list_is_behind_a_button(visit: Visit, room: str) -> None:
+    alice = visit("alice", viewport={"width": 390, "height": 844}).open(room)
+    button = alice.page.get_by_role("button", name="1 person here")
+    expect(button).to_have_attribute("aria-expanded", "false")
+    expect(people(alice)).to_be_hidden()
+    button.click()
+    expect(people(alice)).to_be_visible()
+    assert alice.page.evaluate("document.documentElement.scrollHeight") <= 844
+    alice.page.get_by_text("My status").focus()
+    alice.page.keyboard.press("Escape")
+    expect(people(alice)).to_be_hidden()
+    expect(button).to_be_focused()
