@@ -31,7 +31,7 @@ from rooms.contract import (
     replaced,
     too_much,
 )
-from rooms.delivery.frames import FORMATS, JSON, Format, frame
+from rooms.delivery.frames import EXTENSION, FORMATS, JSON, Format, frame
 from rooms.delivery.session import Credit, Join, Leave, Perform, Renew, Say, Session, Shut, bye, error, ok
 from rooms.identity import Identity
 from rooms.node import running
@@ -57,12 +57,29 @@ class Socket(StreamingConnection):
 
     transport = "ws"
 
-    def __init__(self, *args: Any, format: Format, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(self, *args: Any, format: Format, direct: Any, **options: Any) -> None:
+        """:param direct: the server's, where it has one."""
+        shape = format.encode if direct is None else format.message
+        super().__init__(*args, shape=shape, direct=direct, **options)
         self._format = format
+        if direct is not None:
+            direct.hear(self.hear)
 
-    def _encoded(self, data: bytes) -> bytes:
-        return self._format.encode(data)
+    def hear(self, data: bytes, is_text: bool) -> bool:
+        """An acknowledgement alone is taken at once: some clients send one for each frame.
+
+        What is wrong with one, the session says.
+        """
+        frames = self._format.acknowledged(data)
+        if frames is None or is_text is not (self._format.kind is str) or self.closed or self.hub.draining:
+            return False
+        session = self.session
+        assert isinstance(session, Session)
+        if not session.acknowledge(frames, time.monotonic()):
+            return False
+        if self._behind:
+            self.serve()
+        return True
 
 
 class LiveConsumer(AsyncConsumer):
@@ -89,6 +106,7 @@ class LiveConsumer(AsyncConsumer):
         chosen = next((name for name in offered if name in FORMATS), None)
         self.format = FORMATS[chosen] if chosen else JSON
         address = home(client_address(scope))
+        self.direct = scope.get("extensions", {}).get(EXTENSION, {}).get("socket")
         try:
             if chosen is None:
                 raise Refused("bad_data", "The subprotocol is live.v1 or live.v1.msgpack.")
@@ -160,7 +178,8 @@ class LiveConsumer(AsyncConsumer):
             seat=seat,
             device=devices.device(self.scope["headers"]),
             format=self.format,
-            send=self.send_frame,
+            direct=self.direct,
+            send=self.send_frame if self.direct is None else self.write_frame,
             shut=self.shut,
             abandon=self.abandon,
         )
@@ -249,6 +268,11 @@ class LiveConsumer(AsyncConsumer):
             connection.say(ok(id, {}))
 
     # --- the transport
+
+    async def write_frame(self, data: bytes) -> None:
+        """A whole message, when the server's socket takes it."""
+        while not self.direct.write(data):
+            await self.direct.drain()
 
     async def send_frame(self, data: bytes) -> None:
         if self.format.kind is str:

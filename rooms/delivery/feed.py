@@ -8,8 +8,8 @@ the ring does not hold, the log does.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -36,6 +36,14 @@ class Taken:
     cursor: int
     events: int
     skipped: int
+    _shapes: dict[Callable[[bytes], bytes], bytes] = field(default_factory=dict, repr=False, compare=False)
+
+    def shaped(self, shape: Callable[[bytes], bytes]) -> bytes:
+        """The frame in this shape, made once for all who take it so."""
+        shaped = self._shapes.get(shape)
+        if shaped is None:
+            shaped = self._shapes[shape] = shape(self.frame)
+        return shaped
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,7 @@ class Sealed:
     base: int
     parts: list[Taken]
     snapshot: bool
+    history: int
 
 
 def pack(
@@ -102,8 +111,8 @@ class Feed:
     """
 
     __slots__ = (
-        "_base", "_frame_bytes", "_held", "_max_bytes", "_max_events", "_newest", "_pending", "_redacted_at", "_ring",
-        "_stale", "_taken", "address", "bytes", "epoch", "head", "tail",
+        "_base", "_frame_bytes", "_held", "_history", "_max_bytes", "_max_events", "_newest", "_pending",
+        "_redacted_at", "_ring", "_stale", "_taken", "address", "bytes", "epoch", "head", "tail",
     )  # fmt: skip
 
     def __init__(self, address: str, *, max_events: int, max_bytes: int, frame_bytes: int) -> None:
@@ -122,6 +131,7 @@ class Feed:
         self._held: dict[int, Entry] = {}  # above a gap
         self._pending: list[Entry] = []  # let through since the last seal
         self._base = 0  # the head at the last seal
+        self._history = 0  # how often what had been let through was not good any more
         self._taken: dict[int, Taken] = {}  # by cursor: readers at one place share the bytes
 
     # --- events come in
@@ -133,6 +143,7 @@ class Feed:
         self.epoch, self.head, self.tail, self._base, self._redacted_at = epoch, head, head, head, head
         self._ring, self._newest, self._pending, self._held, self._taken = [], {}, [], {}, {}
         self._stale = set()
+        self._history += 1
         self.bytes = 0
         self.offer(epoch, [held[seq] for seq in sorted(held)])
 
@@ -259,6 +270,7 @@ class Feed:
     def _redact(self, seqs: Sequence[int]) -> None:
         assert self.head is not None
         self._redacted_at = self.head
+        self._history += 1
         gone = set(seqs)
         if any(entry.seq in gone for entry in self._pending):
             self._pending.clear()  # readers at the base take from the ring, which asks the log
@@ -302,6 +314,7 @@ class Feed:
         entries, base = self._pending, self._base
         assert self.head is not None
         self._pending, self._base = [], self.head
+        self._taken.clear()
         if not entries:
             return None
         parts = []
@@ -311,28 +324,33 @@ class Feed:
             assert taken is not None
             parts.append(taken)
             start, place = start + taken.events, taken.cursor
-        return Sealed(base, parts, any(entry.snapshot for entry in entries))
+        return Sealed(base, parts, any(entry.snapshot for entry in entries), self._history)
+
+    def is_good(self, sealed: Sealed) -> bool:
+        """Whether this may still be handed out: nothing in it was redacted since, and the history is the same."""
+        return sealed.history == self._history
 
     def take(self, cursor: int) -> Taken | Missing | None:
-        """The next frame for a reader who is behind, by policy; None at the head.
+        """The next frame for a reader who is behind, by policy; None where the last seal was.
 
-        A superseded value of a key is passed over. Readers at one place get the same bytes.
+        What came since is left to the next: then whoever was behind is among those who get that one. A superseded value
+        of a key is passed over. Readers at one place get the same bytes.
         """
+        if self.head is not None and cursor >= self._base:
+            return None
         if self.head is None or cursor < self.tail:
             return MISSING
-        if cursor >= self.head:
-            return None
         taken = self._taken.get(cursor)
         if taken is None:
             start = bisect_right(self._ring, cursor, key=_seq)
-            entries = self._ring[start:]
+            entries = self._ring[start : bisect_right(self._ring, self._base, key=_seq)]
             if self._stale:
                 fresh = next((i for i, entry in enumerate(entries) if entry.seq in self._stale), len(entries))
                 if fresh == 0:
                     return MISSING
                 wanted, end = entries[:fresh], entries[fresh - 1].seq
             else:
-                wanted, end = entries, self.head
+                wanted, end = entries, self._base
             taken = pack(
                 self.address,
                 (e for e in wanted if e.key is None or self._newest[e.name, e.key] == e.seq),

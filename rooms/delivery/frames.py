@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -75,6 +77,11 @@ def frame(vectors: Iterable[bytes]) -> bytes:
 PACKED = 64  # frames kept in the other format, for all readers to whom the same frame goes
 
 
+# The ASGI extension of ``docs/fanout.md``: whole WebSocket messages are written as they are.
+EXTENSION = "rooms.websocket.write"
+TEXT, BINARY = 0x81, 0x82  # first bytes of whole messages, RFC 6455, 5.2
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """How frames look on the wire; inside the node they are JSON.
@@ -82,12 +89,40 @@ class Format:
     :param kind: of the transport's message, text or binary.
     :param encode: a JSON frame in this format.
     :param decode: plain values; raises as msgspec does, and ``UnicodeError`` and ``RecursionError``.
+    :param message: a JSON frame as the whole WebSocket message that a server sends.
+    :param acknowledged: the number in a message that is one ``live.ack`` and nothing else, in the bytes that our
+        clients write; None for all others, which may be one too.
     """
 
     subprotocol: str
     kind: type[str] | type[bytes]
     encode: Callable[[bytes], bytes]
     decode: Callable[[bytes], Any]
+    message: Callable[[bytes], bytes]
+    acknowledged: Callable[[bytes], int | None]
+
+
+def _message(first: int, payload: bytes) -> bytes:
+    size = len(payload)
+    if size < 126:
+        head = struct.pack("!BB", first, size)
+    elif size < 2**16:
+        head = struct.pack("!BBH", first, 126, size)
+    else:
+        head = struct.pack("!BBQ", first, 127, size)
+    return head + payload
+
+
+def _text_message(data: bytes) -> bytes:
+    return _message(TEXT, data)
+
+
+_ACK = re.compile(rb'\[\["live\.ack",\{"frames":(0|[1-9][0-9]{0,14})\}\]\]')
+
+
+def _acknowledged(data: bytes) -> int | None:
+    found = _ACK.fullmatch(data)
+    return int(found[1]) if found else None
 
 
 @lru_cache(PACKED)
@@ -110,6 +145,25 @@ def _within_64_bits(value: Any) -> Any:
     return value
 
 
-JSON = Format("live.v1", str, lambda data: data, msgspec.json.decode)
-MSGPACK = Format("live.v1.msgpack", bytes, _packed, msgspec.msgpack.decode)
+def _packed_message(data: bytes) -> bytes:
+    return _message(BINARY, _packed(data))
+
+
+_PACKED_ACK = b"\x91\x92\xa8live.ack\x81\xa6frames"
+_PACKED_INTEGERS = {0xCC: 1, 0xCD: 2, 0xCE: 4}  # their first byte, and how many follow
+
+
+def _packed_acknowledged(data: bytes) -> int | None:
+    if not data.startswith(_PACKED_ACK):
+        return None
+    number = data[len(_PACKED_ACK) :]
+    if len(number) == 1 and number[0] < 0x80:
+        return number[0]
+    if number and len(number) - 1 == _PACKED_INTEGERS.get(number[0]):
+        return int.from_bytes(number[1:])
+    return None
+
+
+JSON = Format("live.v1", str, bytes, msgspec.json.decode, _text_message, _acknowledged)
+MSGPACK = Format("live.v1.msgpack", bytes, _packed, msgspec.msgpack.decode, _packed_message, _packed_acknowledged)
 FORMATS = {format.subprotocol: format for format in (JSON, MSGPACK)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 from rooms.contract import Refused
@@ -21,7 +20,7 @@ class Flow:
         self.window = window
         self.sent = 0
         self.acknowledged = 0
-        self._out: deque[tuple[int, float]] = deque()  # (count, when) of unacknowledged frames, one a second is enough
+        self._out: list[tuple[int, float]] = []  # (count, when) of unacknowledged frames, one a second is enough
 
     @property
     def has_credit(self) -> bool:
@@ -43,7 +42,7 @@ class Flow:
         if self.acknowledged == self.sent:
             self._out.clear()
         while len(self._out) > 1 and self._out[1][0] <= self.acknowledged + 1:
-            self._out.popleft()
+            self._out.pop(0)
 
     def stalled_for(self, now: float) -> float:
         """Age in seconds of the oldest unacknowledged frame, up to a second too old; 0 when there is none."""

@@ -5,7 +5,6 @@ The transport hands in what it received and carries out what comes back, in that
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import isfinite
@@ -120,7 +119,7 @@ class Session(Listening):
         self._format = format
         self._heard = now
         self._due: float | None = None  # when an answer to the heartbeat must have come
-        self._bad_frames: deque[float] = deque()
+        self._bad_frames: list[float] = []
 
     # --- time
 
@@ -150,7 +149,7 @@ class Session(Listening):
             if refused.code == "bad_frame":
                 self._bad_frames.append(now)
                 while self._bad_frames[0] < now - 60:
-                    self._bad_frames.popleft()
+                    self._bad_frames.pop(0)
                 if len(self._bad_frames) >= BAD_FRAMES:
                     yield Shut(PROTOCOL_ERROR)
             return
@@ -162,6 +161,14 @@ class Session(Listening):
                 yield action
                 if isinstance(action, Shut):
                     return
+
+    def acknowledge(self, frames: int, now: float) -> bool:
+        """As :meth:`receive` of a ``live.ack`` alone; False, with nothing done, where an answer is due to it."""
+        if self.flow.window is None or frames > self.flow.sent:
+            return False
+        self._heard, self._due = now, None
+        self.flow.acknowledge(frames)
+        return True
 
     def _frame(self, data: str | bytes | None) -> list[Any]:
         """:raises Refused: ``bad_frame``, ``too_large``; :raises ValueError: too large to be answered."""

@@ -8,9 +8,9 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from rooms import devices, metrics
+from rooms import devices
 from rooms.contract import TOO_SLOW, Close, Refused
 from rooms.delivery.feed import Taken
 from rooms.delivery.frames import HEARTBEAT, frame
@@ -79,11 +79,12 @@ class Connection(ABC):
     # --- what a transport has to say
 
     @abstractmethod
-    def _write(self, data: bytes, reader: Reader | None = None) -> None:
-        """Take a frame, JSON, for the client.
+    def _write(self, data: bytes) -> None:
+        """Take a control frame, JSON, for the client."""
 
-        :param reader: whose events these are. While that one is held they stay here, and when it ends so, for good.
-        """
+    @abstractmethod
+    def _hand(self, taken: Taken, reader: Reader) -> None:
+        """Take a frame of this reader's events. While that one is held it stays here, and when it ends so, for good."""
 
     def owes(self, reader: Reader) -> bool:
         """Whether events of this reader wait here for a transport that takes no more."""
@@ -105,18 +106,14 @@ class Connection(ABC):
         if self.closed is None:
             self._write(HEARTBEAT if vectors == (HEARTBEAT,) else frame(vectors))
 
-    def deliver(self, reader: Reader, taken: Taken) -> bool:
+    def deliver(self, reader: Reader, taken: Taken, now: float) -> bool:
         """Write an event frame for this reader, when there is room for it; False leaves everything as it was."""
         if not self.has_room:
             return False
         if taken.events:  # a client does not count a lone live.cursor either
-            self.session.flow.count(time.monotonic())
+            self.session.flow.count(now)
         reader.cursor = taken.cursor
-        metrics.deliveries.inc(taken.events)
-        metrics.frames.inc()
-        if taken.skipped:
-            metrics.skipped.inc(taken.skipped)
-        self._write(taken.frame, reader)
+        self._hand(taken, reader)
         return True
 
     def close(self, close: Close) -> None:
@@ -193,6 +190,17 @@ class Connection(ABC):
                 self._behind[reader] = None
 
 
+class Direct(Protocol):
+    """A socket that takes finished bytes at once, or says that it does not: see ``docs/fanout.md``."""
+
+    @property
+    def takes(self) -> bool: ...
+
+    def write(self, data: bytes) -> bool: ...
+
+    async def drain(self) -> None: ...
+
+
 class StreamingConnection(Connection):
     """A connection that stays open and takes frames while its socket does: one writer, one order.
 
@@ -200,12 +208,18 @@ class StreamingConnection(Connection):
     one frame. A client whose socket takes nothing for ``stall_timeout`` is too slow as well. Events that wait when
     their reader is held go out when it is released, and not before; what comes after them waits too.
 
+    With a ``direct`` socket a frame that finds nothing before it goes there by one call, and a reader who finds the
+    socket full keeps its cursor alone. Else there is a task for each frame, that waits for the socket.
+
     :param send: writes one frame and returns when the socket takes more.
     :param shut: closes the transport with a code and a reason.
     :param abandon: ends the transport's own handling of it, for a client that does not even take the goodbye.
+    :param shape: what the transport writes of a JSON frame.
     """
 
-    __slots__ = ("_abandon", "_deadline", "_outbox", "_send", "_shut", "_since", "_task", "_unsent")
+    __slots__ = (
+        "_abandon", "_deadline", "_direct", "_outbox", "_send", "_shape", "_shut", "_since", "_task", "_unsent",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -219,20 +233,33 @@ class StreamingConnection(Connection):
         send: Callable[[bytes], Awaitable[None]],
         shut: Callable[[Close], Awaitable[None]],
         abandon: Callable[[], object],
+        shape: Callable[[bytes], bytes] = bytes,
+        direct: Direct | None = None,
     ) -> None:
         super().__init__(hub, session, id=id, who=who, seat=seat, device=device)
         self._send = send
         self._shut = shut
         self._abandon = abandon
+        self._shape = shape
+        self._direct = direct
         self._deadline: asyncio.TimerHandle | None = None
-        self._outbox: deque[tuple[bytes, Reader | None]] = deque()
+        self._outbox: deque[tuple[bytes, Reader | None]] | None = None  # an empty one is 760 bytes
         self._unsent = 0
         self._since = 0.0  # when the write that is under way began
         self._task: asyncio.Task[None] | None = None
 
     @property
     def has_room(self) -> bool:
-        return self.closed is None and self.session.flow.has_credit and self._unsent <= self.hub.config.max_frame_bytes
+        if self.closed is not None or not self.session.flow.has_credit:
+            return False
+        return self._unsent <= self.hub.config.max_frame_bytes and (self._direct is None or self._direct.takes)
+
+    @property
+    def _is_stuck(self) -> bool:
+        """Whether the socket is all that readers who are behind wait for."""
+        if self._direct is None or self._direct.takes or self.closed is not None:
+            return False
+        return bool(self._behind) and self.session.flow.has_credit
 
     async def breathe(self) -> None:
         """Where much waits, let the writer go on before more is said: a frame may ask for thousands of answers."""
@@ -244,6 +271,19 @@ class StreamingConnection(Connection):
             self.close(TOO_SLOW)
         super().tick(now)
 
+    def deliver(self, reader: Reader, taken: Taken, now: float) -> bool:
+        direct = self._direct
+        if direct is None or self._task is not None or self._outbox:
+            return super().deliver(reader, taken, now)
+        flow = self.session.flow
+        if self.closed is not None or not flow.has_credit or not direct.write(taken.shaped(self._shape)):
+            return False
+        if taken.events:
+            flow.count(now)
+        reader.cursor = taken.cursor
+        self.session.wrote(now)
+        return True
+
     def wait(self, reader: Reader) -> None:
         self._behind[reader] = None
         if self._task is not None:  # the writer serves it when the socket has taken what it has
@@ -253,11 +293,26 @@ class StreamingConnection(Connection):
         else:
             self.serve()
 
-    def owes(self, reader: Reader) -> bool:
-        return any(owed is reader for _, owed in self._outbox)
+    def serve(self) -> None:
+        super().serve()
+        if self._task is None and self._is_stuck:
+            self._start()
 
-    def _write(self, data: bytes, reader: Reader | None = None) -> None:
-        data = self._encoded(data)
+    def owes(self, reader: Reader) -> bool:
+        return any(owed is reader for _, owed in self._outbox or ())
+
+    def _write(self, data: bytes) -> None:
+        self._put(self._shape(data), None)
+
+    def _hand(self, taken: Taken, reader: Reader) -> None:
+        self._put(taken.shaped(self._shape), reader)
+
+    def _put(self, data: bytes, reader: Reader | None) -> None:
+        if self._direct is not None and self._task is None and not self._outbox and self._direct.write(data):
+            self.session.wrote(time.monotonic())
+            return
+        if self._outbox is None:
+            self._outbox = deque()
         self._outbox.append((data, reader))
         self._unsent += len(data)
         if self._unsent > self.hub.config.unsent_bytes:  # a client that reads nothing need not be told
@@ -265,24 +320,20 @@ class StreamingConnection(Connection):
         elif self._task is None:
             self._start()
 
-    def _encoded(self, data: bytes) -> bytes:
-        """The frame as the transport sends it."""
-        return data
-
     def cut(self) -> None:
-        self._outbox.clear()
+        self._outbox = None
         super().cut()
 
     def _end(self) -> None:
-        if any(reader is not None and reader.held for _, reader in self._outbox):
-            self._outbox.clear()
+        if any(reader is not None and reader.held for _, reader in self._outbox or ()):
+            self._outbox = None
         self._deadline = self.hub.loop.call_later(CLOSE_TIMEOUT, self._abandon)
         if self._task is None:
             self._start()
 
     def lost(self) -> None:
         super().lost()
-        self._outbox.clear()
+        self._outbox = None
         if self._deadline is not None:
             self._deadline.cancel()
         if self._task is not None:
@@ -295,20 +346,15 @@ class StreamingConnection(Connection):
     async def _run(self) -> None:
         try:
             while True:
-                while self._outbox:
-                    data, reader = self._outbox[0]
-                    if reader is not None and reader.held:
-                        return  # until it is released, or ended and this connection with it
-                    self._outbox.popleft()
-                    await self._send(data)
-                    self._unsent -= len(data)
-                    self._since = time.monotonic()
+                await self._write_out()
+                if self._outbox:
+                    return  # until its reader is released, or ended and this connection with it
                 self.session.wrote(self._since)
                 if self.closed is not None:
                     await self._shut(self.closed)
                     return
                 self.serve()
-                if not self._outbox and self.closed is None:
+                if not self._outbox and self.closed is None and not self._is_stuck:
                     return
         except asyncio.CancelledError:
             raise
@@ -318,3 +364,20 @@ class StreamingConnection(Connection):
             self.hub.detach(self)
         finally:
             self._task = None
+
+    async def _write_out(self) -> None:
+        """Until nothing waits here, or what does is of a reader who is held."""
+        while True:
+            if self._direct is not None:  # first: while the socket takes nothing, what waits stays here
+                await self._direct.drain()
+                self._since = time.monotonic()
+            if not self._outbox:
+                self._outbox = None
+                return
+            data, reader = self._outbox[0]
+            if reader is not None and reader.held:
+                return
+            self._outbox.popleft()
+            await self._send(data)
+            self._unsent -= len(data)
+            self._since = time.monotonic()

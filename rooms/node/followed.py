@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from typing import Any, Protocol
@@ -12,11 +13,12 @@ from uuid import UUID
 from rooms import log, metrics
 from rooms.conf import Config
 from rooms.contract import Cursor, Refused, not_found, unavailable
-from rooms.delivery.feed import MISSING, Feed, Sealed, Taken, pack
+from rooms.delivery.feed import MISSING, Feed, Taken, pack
 from rooms.delivery.frames import Notice, frame, vector
 from rooms.delivery.reader import Reader
 from rooms.log import Reading
 from rooms.node.database import Database
+from rooms.node.flush import Flush
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ class Followed:
 
     __slots__ = (
         "_closed",
-        "_flushing",
+        "_flush",
         "_gap_timer",
         "_leaving",
         "_mending",
@@ -73,7 +75,7 @@ class Followed:
         self.readers: dict[Reader, None] = {}
         self._closed = False
         self._leaving: asyncio.TimerHandle | None = None
-        self._flushing = False
+        self._flush = Flush(node, self.feed, self.readers)
         self._told = 0  # the highest head that anybody spoke of
         self._gap_timer: asyncio.TimerHandle | None = None
         self._mending: asyncio.Task[None] | None = None
@@ -98,7 +100,7 @@ class Followed:
     def offer(self, notice: Notice) -> None:
         feed = self.feed
         if feed.offer(notice.epoch, notice.entries):
-            self._flush_soon()
+            self._flush.soon()
         if not notice.epoch:
             return  # transients alone
         if feed.head is not None and notice.epoch != feed.epoch:
@@ -162,7 +164,7 @@ class Followed:
         if self.feed.head is None:
             self.feed.begin(reading.epoch, reading.head)
             self.feed.keep(after, reading.entries, reading.head, floor=reading.floor)
-            self._flush_soon()
+            self._flush.soon()
             self._expect()
 
     # --- reading the log
@@ -199,10 +201,10 @@ class Followed:
         assert last is not None
         if reading.floor > feed.head:  # trimmed before we read it, not superseded: readers below are reset
             feed.begin(reading.epoch, reading.head)
-            self._flush_soon()
+            self._flush.soon()
         elif after <= feed.head < last:
             feed.mend(reading.entries, last)
-            self._flush_soon()
+            self._flush.soon()
         feed.keep(after, reading.entries, reading.head, floor=reading.floor)
 
     def mend(self, reason: str) -> None:
@@ -235,7 +237,7 @@ class Followed:
                 return
             if reading.head - before > self._node.config.ring_events:  # more than the ring holds: each reads for itself
                 feed.begin(reading.epoch, max(reading.head, feed.head or 0))
-                self._flush_soon()
+                self._flush.soon()
                 return
             self._take_in(before, reading)
             if len(reading.entries) < HISTORY:
@@ -251,25 +253,6 @@ class Followed:
                 _reset(reader, reading)
 
     # --- readers are served
-
-    def _flush_soon(self) -> None:
-        """In the next turn of the loop: what comes until then shares a frame."""
-        if not self._flushing:
-            self._flushing = True
-            self._node.loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._flushing = False
-        feed = self.feed
-        if feed.head is None:
-            return
-        sealed = feed.seal()
-        sees = self._node.sees  # else they are woken when it does again
-        for reader in list(self.readers):
-            if sealed is not None and not (sees and _hand(reader, sealed)):
-                reader.stale |= sealed.snapshot and reader.joined
-            if sees and reader.live and (reader.cursor < feed.head or reader.stale):
-                reader.connection.wait(reader)
 
     def wake(self) -> None:
         """Readers who missed a flush, or waited for a snapshot, are served."""
@@ -287,8 +270,7 @@ class Followed:
             self._give_snapshot(reader)
             return False
         if taken is not MISSING:
-            delivered: bool = reader.connection.deliver(reader, taken)
-            return delivered
+            return _deliver(reader, taken)
         key = (reader.state_after if reader.state_after is not None else reader.cursor, state)
         if key in self._waiting:
             self._waiting[key][reader] = None
@@ -333,16 +315,16 @@ class Followed:
             frame_bytes=self._node.config.max_frame_bytes,
         )
         if taken is not None:
-            reader.connection.deliver(reader, taken)
+            _deliver(reader, taken)
 
     def _give_snapshot(self, reader: Reader) -> None:
         """The reader is at the head: what it was passed over, as a whole."""
-        if not reader.stale or self.feed.unsettled:  # then the flush that comes serves it
+        if not reader.stale or self._flush.is_unsettled:  # then the flush that comes, or goes on, serves it
             return
         snapshot = self._node.snapshot(reader)
         if snapshot is not None:
             taken = Taken(frame([snapshot]), reader.cursor, events=1, skipped=0)
-            reader.stale = not reader.connection.deliver(reader, taken)
+            reader.stale = not _deliver(reader, taken)
 
     def _give_state(self, reader: Reader, reading: Reading) -> None:
         """The values up to the reader's cursor; newer ones come as events."""
@@ -358,18 +340,19 @@ class Followed:
         )
         if taken is None:
             reader.state_after = None
-        elif reader.connection.deliver(reader, replace(taken, cursor=reader.cursor)):
+        elif _deliver(reader, replace(taken, cursor=reader.cursor)):
             rest = taken.events < len(entries) or len(reading.entries) == HISTORY
             reader.state_after = taken.cursor if rest else None
 
 
-def _hand(reader: Reader, sealed: Sealed) -> bool:
-    """Give a reader who was at the head what came since; whether it got all of it."""
-    if not reader.live or reader.cursor != sealed.base or reader.state_after is not None:
+def _deliver(reader: Reader, taken: Taken) -> bool:
+    if not reader.connection.deliver(reader, taken, time.monotonic()):
         return False
-    if sealed.snapshot and reader.stale:
-        return False
-    return all(reader.connection.deliver(reader, part) for part in sealed.parts)
+    metrics.deliveries.inc(taken.events)
+    metrics.frames.inc()
+    if taken.skipped:
+        metrics.skipped.inc(taken.skipped)
+    return True
 
 
 def serve_soon(reader: Reader) -> None:

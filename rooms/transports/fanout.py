@@ -19,10 +19,10 @@ from websockets.protocol import Protocol
 from websockets.streams import StreamReader
 from websockets.utils import apply_mask
 
-EXTENSION = "rooms.websocket.write"
+from rooms.delivery.frames import BINARY, EXTENSION, TEXT
+
 VERSION = "1.0"
 
-TEXT, BINARY = 0x81, 0x82  # first bytes of whole messages
 MASKED = 0x80
 HEAD = 6  # bytes before the payload of a short frame of a client: two, and the mask
 SHORT = 126  # bytes of a payload, from which on its length takes more room

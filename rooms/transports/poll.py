@@ -66,11 +66,11 @@ class Poll(Connection):
     def has_room(self) -> bool:
         return self.closed is None and self._bytes < self.hub.config.max_frame_bytes
 
-    def deliver(self, reader: Reader, taken: Taken) -> bool:
+    def deliver(self, reader: Reader, taken: Taken, now: float) -> bool:
         if self._vectors and self._bytes + len(taken.frame) > self.hub.config.max_frame_bytes:
             return False  # the next poll gets it
         self._began.setdefault(reader, reader.cursor)
-        return super().deliver(reader, taken)
+        return super().deliver(reader, taken, now)
 
     async def join(self, *wanted: Join) -> bool:
         late = await super().join(*wanted)
@@ -97,7 +97,13 @@ class Poll(Connection):
         said = [data for data, reader in self._vectors if reader is None or not reader.held]
         return _answer(self._cursor, said)
 
-    def _write(self, data: bytes, reader: Reader | None = None) -> None:
+    def _write(self, data: bytes) -> None:
+        self._collect(data, None)
+
+    def _hand(self, taken: Taken, reader: Reader) -> None:
+        self._collect(taken.frame, reader)
+
+    def _collect(self, data: bytes, reader: Reader | None) -> None:
         self._vectors.append((data[1:-1], reader))
         self._bytes += len(data)
         self._told.set()

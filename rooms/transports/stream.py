@@ -9,7 +9,9 @@ from typing import Any
 
 from rooms import devices
 from rooms.contract import Close, Refused
+from rooms.delivery.feed import Taken
 from rooms.delivery.frames import HEARTBEAT
+from rooms.delivery.reader import Reader
 from rooms.delivery.session import Listening
 from rooms.node.admission import hello, sit, terms_of
 from rooms.node.connection import StreamingConnection
@@ -31,14 +33,22 @@ class Stream(StreamingConnection):
         super().__init__(*args, **options)
         self._joined = False
 
-    def _encoded(self, data: bytes) -> bytes:
-        if data is HEARTBEAT:
-            return COMMENT
-        readers: Iterable[Any] = self.session.rooms.values()
+    def _write(self, data: bytes) -> None:
+        self._put(COMMENT if data is HEARTBEAT else self._place() + _lines(data), None)
+
+    def _hand(self, taken: Taken, reader: Reader) -> None:
+        self._put(self._place() + taken.shaped(_lines), reader)
+
+    def _place(self) -> bytes:
+        readers: Iterable[Reader] = self.session.rooms.values()
         self._joined = self._joined or bool(readers)
         if not self._joined:  # an empty id would make a browser forget the place that it comes with
-            return b"data: " + data + b"\n\n"
-        return b"id: " + composite(readers).encode() + b"\ndata: " + data + b"\n\n"
+            return b""
+        return b"id: " + composite(readers).encode() + b"\n"
+
+
+def _lines(data: bytes) -> bytes:
+    return b"data: " + data + b"\n\n"
 
 
 @endpoint("GET", Stream.transport)

@@ -289,7 +289,7 @@ async def test_a_frame_without_an_event_takes_no_credit(hub: Hub, world: World, 
     place = joined.reader.cursor
     taken = pack(GENERAL, [], after=place, end=place + 3, frame_bytes=1_000)
     assert taken is not None
-    assert bob.connection.deliver(joined.reader, taken)
+    assert bob.connection.deliver(joined.reader, taken, time.monotonic())
     assert (flow.sent, flow.has_credit) == (0, True)
 
 

@@ -1,5 +1,7 @@
 """Readers inside a node of this process: everything is real but the socket."""
 
+from __future__ import annotations
+
 import asyncio
 import time
 from collections.abc import Callable
@@ -35,10 +37,30 @@ class InProcess(StreamingConnection):
     transport = "test"
 
 
-class Listener:
-    """Joins one room and writes down what it is sent. ``stuck`` is a socket that takes nothing."""
+class Valve:
+    """A listener's socket, as a server with the extension of ``docs/fanout.md`` has it."""
 
-    def __init__(self, hub: Hub, user: Any, number: int = 0) -> None:
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+
+    @property
+    def takes(self) -> bool:
+        return self._listener.takes.is_set()
+
+    def write(self, data: bytes) -> bool:
+        if self.takes:
+            self._listener.hear(data)
+        return self.takes
+
+    async def drain(self) -> None:
+        await self._listener.takes.wait()
+
+
+class Listener:
+    """Joins one room and writes down what it is sent. While ``takes`` is not set its socket takes nothing."""
+
+    def __init__(self, hub: Hub, user: Any, number: int = 0, *, direct: bool = False) -> None:
+        self.frames: list[Any] = []
         self.vectors: list[Any] = []
         self.closed: Close | None = None
         self.place_joined = 0
@@ -53,6 +75,7 @@ class Listener:
             send=self._send,
             shut=self._shut,
             abandon=self._shut_now,
+            direct=Valve(self) if direct else None,
         )
         hub.connections[self.connection.id] = self.connection
 
@@ -92,7 +115,11 @@ class Listener:
 
     async def _send(self, data: bytes) -> None:
         await self.takes.wait()
-        self.vectors += msgspec.json.decode(data)
+        self.hear(data)
+
+    def hear(self, data: bytes) -> None:
+        self.frames.append(msgspec.json.decode(data))
+        self.vectors += self.frames[-1]
         self.heard.set()
 
     def _shut_now(self) -> None:

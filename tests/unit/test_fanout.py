@@ -15,7 +15,8 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 from websockets.http11 import Request
 
-from rooms.transports.fanout import EXTENSION, FanoutProtocol
+from rooms.delivery.frames import EXTENSION
+from rooms.transports.fanout import FanoutProtocol
 
 BUFFER = 8 * 1024  # bytes of the kernel's on each side, at its smallest: a client that reads nothing is soon noticed
 MASK = b"\x12\x34\x56\x78"

@@ -131,7 +131,20 @@ def test_a_transient_goes_to_those_at_the_head_in_its_place() -> None:
 def test_a_transient_does_not_reach_a_reader_who_is_behind() -> None:
     feed = begun()
     feed.offer("e1", [entry(1), entry(None), entry(2)])
+    feed.seal()
     assert told(feed.take(0)) == [1, 2]
+
+
+def test_who_was_behind_stands_with_the_others_at_the_next_seal() -> None:
+    """Else who takes between two seals would be beside them as long as something comes, and served alone."""
+    feed = begun()
+    feed.offer("e1", entries(1, 2))
+    feed.seal()
+    feed.offer("e1", entries(3))
+    assert told(feed.take(0)) == [1, 2]
+    assert feed.take(2) is None
+    found = feed.seal()
+    assert found is not None and found.base == 2
 
 
 def test_a_lone_transient_moves_nobody() -> None:
@@ -168,12 +181,14 @@ def test_the_same_key_of_two_events_is_two_keys() -> None:
     feed = begun()
     one = entry(1, key="a")
     feed.offer("e1", [one, msgspec.structs.replace(entry(2, key="a"), name="poll.closed")])
+    feed.seal()
     assert told(feed.take(0)) == [1, 2]
 
 
 def test_frames_of_a_catch_up_are_bounded_and_follow_on() -> None:
     feed = begun(frame_bytes=200)
     feed.offer("e1", entries(*range(1, 11)))
+    feed.seal()
     cursor, seen = 0, []
     while (taken := feed.take(cursor)) is not None:
         assert isinstance(taken, Taken)
@@ -187,6 +202,7 @@ def test_frames_kept_for_readers_at_many_places_are_bounded() -> None:
     """A storm of readers who each stand elsewhere must not hold a frame each beside the ring's own bytes."""
     feed = begun(max_events=1_000)
     feed.offer("e1", entries(*range(1, 1_001)))
+    feed.seal()
     for cursor in range(1_000):
         feed.take(cursor)
     assert len(feed._taken) <= 64
@@ -198,6 +214,7 @@ def test_frames_kept_for_readers_at_many_places_are_bounded() -> None:
 def test_the_oldest_leave_the_ring_and_a_reader_below_is_sent_to_the_log() -> None:
     feed = begun(max_events=3)
     feed.offer("e1", entries(1, 2, 3, 4))
+    feed.seal()
     assert feed.take(0) is MISSING
     assert told(feed.take(1)) == [2, 3, 4]
 
@@ -220,6 +237,7 @@ def test_an_event_larger_than_the_ring_goes_out_and_is_not_kept() -> None:
 def test_shrinking_gives_half_of_the_ring_back() -> None:
     feed = begun()
     feed.offer("e1", entries(*range(1, 11)))
+    feed.seal()
     before = feed.bytes
     feed.shrink()
     assert feed.bytes < before
@@ -259,6 +277,7 @@ def test_of_what_was_read_the_ring_takes_the_newest_that_fit() -> None:
 def test_an_older_value_from_the_log_does_not_pass_for_the_newest() -> None:
     feed = begun(2)
     feed.offer("e1", [entry(3, key="a")])
+    feed.seal()
     feed.keep(0, [entry(1, key="a"), entry(2)], 2, floor=0)
     assert told(feed.take(0)) == [("skipped", 1, 1), 2, 3]
 

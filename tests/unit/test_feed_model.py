@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from rooms.delivery.feed import MISSING, Feed, Taken, pack
+from rooms.delivery.feed import MISSING, Feed, Sealed, Taken, pack
 from rooms.delivery.frames import Entry, vector
 
 ROOM = "acme/general"
@@ -97,6 +97,8 @@ class FeedMachine(RuleBasedStateMachine):
         self.network: list[tuple[str, Entry]] = []
         self.readings: list[Reading] = []
         self.readers: list[Reader] = []
+        self.sealed: Sealed | None = None
+        self.round: list[Reader] = []  # who has not had their turn yet
         self.transients: dict[int, int] = {}  # number: the feed's head when it was let through
 
     # --- what is committed
@@ -211,12 +213,23 @@ class FeedMachine(RuleBasedStateMachine):
     @rule(stops=st.lists(index, max_size=3))
     def flush(self, stops: list[int]) -> None:
         """``stops`` are readers whose credit ends with the first frame."""
-        sealed = self.feed.seal()
-        if sealed is None:
-            return
-        assert sealed.parts
-        for number, reader in enumerate(self.readers):
-            if reader.place == sealed.base and reader.epoch == self.feed.epoch:
+        self.go_on(len(self.round), [])
+        self.sealed, self.round = self.feed.seal(), list(self.readers)
+        if self.sealed is None:
+            self.round = []
+        else:
+            assert self.sealed.parts
+            self.go_on(len(self.round) // 2, stops)
+
+    @precondition(lambda self: self.round)
+    @rule(count=st.integers(1, 6), stops=st.lists(index, max_size=3))
+    def go_on(self, count: int, stops: list[int]) -> None:
+        """The next readers of a large room have their turn; what happened meanwhile is not in it."""
+        sealed, feed = self.sealed, self.feed
+        now, self.round = self.round[:count], self.round[count:]
+        for number, reader in enumerate(now):
+            assert sealed is not None
+            if feed.is_good(sealed) and reader.place == sealed.base:
                 for part in sealed.parts[:1] if number in stops else sealed.parts:
                     self.receive(reader, part)
 

@@ -80,9 +80,11 @@ def test_a_redaction_of_what_is_not_in_the_ring_does_not_send_readers_to_the_log
     feed = begun()
     feed.mend([entry(1), entry(4)], end=4)
     feed.offer("e1", [entry(5, redacts=(2, 3))])
+    feed.seal()
     assert told(feed.take(4)) == [5]
     assert feed.take(5) is None
     feed.mend([], end=7)
+    feed.seal()
     assert told(feed.take(5)) == [("skipped", 2, 7)]
 
 
