@@ -286,3 +286,5 @@ class LiveConsumer(AsyncConsumer):
     def abandon(self) -> None:
         """The client takes nothing, not even the goodbye: stop waiting for its end of the conversation."""
         self.patience.reschedule(0)
+        if self.direct is not None:  # else the server waits for it to take what it never will
+            self.direct.abort()

@@ -89,8 +89,8 @@ class Inbox:
 
 
 class FanoutProtocol(WebSocketsSansIOProtocol):
-    """One WebSocket. What the extension offers an application is :meth:`write`, :attr:`takes`, :meth:`drain` and
-    :meth:`hear`.
+    """One WebSocket. What the extension offers an application is :meth:`write`, :attr:`takes`, :meth:`drain`,
+    :meth:`abort` and :meth:`hear`.
 
     A socket is full as soon as the kernel leaves anything behind: so little waits in the transport, one frame at most.
     """
@@ -130,6 +130,10 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
                 raise ClientDisconnected
             if self._ahead:  # their turn comes before ours
                 await asyncio.sleep(0)
+
+    def abort(self) -> None:
+        """End the connection now, without what the client does not take."""
+        self.transport.abort()
 
     def hear(self, listener: Listener) -> None:
         """Show short whole messages to this listener while the application waits for one: what it says True to is

@@ -177,6 +177,14 @@ async def test_who_waits_for_a_socket_that_is_lost_is_told() -> None:
         assert not one.socket.takes and not one.socket.write(b"nobody")
 
 
+async def test_a_client_that_takes_nothing_can_be_given_up() -> None:
+    async with opened() as one:
+        await one.fill(server_frame(b"x" * 10_000))
+        one.socket.abort()
+        assert (await one.receive())["type"] == "websocket.disconnect"
+        assert one.protocol not in one.protocol.connections
+
+
 async def test_nothing_is_written_after_a_close() -> None:
     async with opened() as one:
         assert one.socket.write(server_frame(b"last"))
