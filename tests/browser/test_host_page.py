@@ -1,4 +1,4 @@
-"""``{% live_room %}`` and ``<live-room>`` on a page of a host's own, which knows nothing else of rooms."""
+"""``{% live_room %}``, ``{% live_roster %}`` and their elements on a page of a host's own, which knows nothing else."""
 
 from __future__ import annotations
 
@@ -27,13 +27,24 @@ def test_rooms_live_on_any_page(browser: Browser, live_site: Callable[..., Site]
     assert sockets <= 1, "the rooms of a page share one connection"
     for person, number in ((alice, 3), (bob, 2)):  # the board is not for bob
         expect(person.page.locator("live-room .room-status[data-state=connected]")).to_have_count(number)
-    expect(bob.page.get_by_text("There is no room here for you.")).to_have_count(1)
-    expect(bob.page.get_by_role("heading", level=2)).to_have_text(["General", "Random"])
+    expect(bob.page.locator("main").get_by_text("There is no room here for you.")).to_have_count(2)
+    expect(bob.page.locator("live-room h2")).to_have_text(["General", "Random"])
+    for slug in ("general", "random"):
+        here = bob.page.locator(f"live-roster[room='acme/{slug}'] [data-part=name]")
+        expect(here).to_have_text(["Bob Baker", "Alice Archer"])
+    expect(alice.page.locator("live-roster[room='acme/board'] [data-part=name]")).to_have_text(["Alice Archer"])
     for slug in ("general", "random"):
         rooms = [person.page.locator(f"live-room[room='acme/{slug}']") for person in (alice, bob)]
         rooms[0].get_by_role("textbox").fill(f"hello, {slug}")
         rooms[0].get_by_role("textbox").press("Enter")
         expect(rooms[1].locator("[data-part=text]")).to_have_text([f"hello, {slug}"])
+
+    # of a roster that is taken out nothing is left; put back, it begins afresh
+    bob.page.evaluate("() => (window.roster = document.querySelector('live-roster')).remove()")
+    bob.page.evaluate("() => document.querySelector('main').prepend(window.roster)")
+    expect(bob.page.locator("main > live-roster:first-child [data-part=name]")).to_have_text(
+        ["Bob Baker", "Alice Archer"]
+    )
 
     # taken out and put back, it goes on, with what was said meanwhile
     bob.page.evaluate("() => (window.kept = document.querySelector('live-room')).remove()")

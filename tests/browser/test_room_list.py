@@ -57,6 +57,19 @@ def test_no_room_moves_from_under_the_pointer(visit: Visit, rest: Rest) -> None:
     expect(first(bob)).to_have_text("General")
 
 
+def test_the_list_tells_how_many_people_are_in_a_room(visit: Visit, rest: Rest, room: str) -> None:
+    bob = visit("bob")
+    bob.page.goto("/")
+    bob.is_connected()
+    row = bob.page.locator(f"[data-people-of='{room}']")
+    expect(row).to_have_text("1 here")
+    alice = visit("alice").open(room)
+    expect(row).to_have_text("2 here")
+    bob.page.reload()
+    expect(row).to_have_text("2 here")
+    assert alice.complaints == []
+
+
 def test_the_list_says_whether_it_is_connected(visit: Visit, rest: Rest) -> None:
     bob = visit("bob")
     bob.page.goto("/")

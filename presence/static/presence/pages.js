@@ -1,4 +1,5 @@
-// The people of a room that is too large to be told whole: page by page, by REST, when somebody asks.
+// The people of a room that is too large to be told whole: page by page, by REST, when somebody asks. They come in the order
+// in which they are here, so that the next page is below the one before.
 
 /** @typedef {import("./roster.js").Present} Present */
 
@@ -48,6 +49,6 @@ export class Pages {
     const { people, next } = await answer.json();
     if (address !== this.#next) return; // from the beginning, meanwhile
     for (const person of people) this.#people.set(person.user.id, person);
-    this.#next = next ? new URL(next, address) : null;
+    this.#next = next ? new URL(new URL(next, address).search, this.#first) : null; // a proxy may know the site by another name
   }
 }

@@ -32,6 +32,7 @@ export class People {
     this.#template = template;
     this.#more = more;
     this.#me = me;
+    list.replaceChildren(); // of an earlier life of the element
     more.onclick = () => this.#showMore();
     list.onkeydown = (event) => this.#key(event);
   }

@@ -6,7 +6,7 @@ import { Comings } from "./comings.js";
 import { ownStatus } from "./own-status.js";
 import { Pages } from "./pages.js";
 import { People } from "./people.js";
-import { Roster, sorted } from "./roster.js";
+import { Roster } from "./roster.js";
 
 const FACES = 5; // on the button of a roster that is folded away
 
@@ -21,6 +21,7 @@ export function follow(element) {
   const { live, release } = hold(me || null, given("session"));
   const room = live.room(given("room"));
   const roster = new Roster();
+  find("[data-note]").hidden = true;
   const pages = new Pages(given("room"), given("api") || "/api/");
   const people = new People(find("[data-people]"), find("template"), find("[data-more]"), me);
   const comings = new Comings(find("[data-comings]"), me);
@@ -32,7 +33,7 @@ export function follow(element) {
     frame ||= requestAnimationFrame(() => {
       frame = 0;
       const { count, whole } = roster;
-      const shown = whole ? roster.people(me) : sorted(pages.people, me);
+      const shown = whole ? roster.people(me) : pages.people;
       element.toggleAttribute("known", count !== null);
       find("[data-count]").textContent = count ?? "";
       find("[data-summary]").textContent = count === null ? "" : count === 1 ? "1 person here" : `${count} people here`;
@@ -55,6 +56,7 @@ export function follow(element) {
     comings.stop();
     draw();
     const note = find("[data-note]");
+    find("[data-own]").hidden = true;
     note.hidden = false;
     note.textContent = why instanceof Error ? "There is no room here for you." : "You are not in this room any more.";
   }

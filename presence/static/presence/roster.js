@@ -57,16 +57,11 @@ export class Roster {
 
   /** By name, oneself first. A status moves nobody. @param {string} me @returns {Present[]} */
   people(me) {
-    return sorted(this.#people.values(), me);
+    const own = (/** @type {Present} */ { user }) => Number(user.id !== me);
+    return [...this.#people.values()].sort(
+      (a, b) => own(a) - own(b) || ORDER.compare(a.user.name, b.user.name) || ORDER.compare(a.user.id, b.user.id),
+    );
   }
-}
-
-/** @param {Iterable<Present>} people @param {string} me */
-export function sorted(people, me) {
-  const own = (/** @type {Present} */ { user }) => Number(user.id !== me);
-  return [...people].sort(
-    (a, b) => own(a) - own(b) || ORDER.compare(a.user.name, b.user.name) || ORDER.compare(a.user.id, b.user.id),
-  );
 }
 
 const ORDER = new Intl.Collator(undefined, { numeric: true });
