@@ -1,4 +1,5 @@
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
 
@@ -9,13 +10,19 @@ class PresenceConfig(AppConfig):
     verbose_name = _("presence")
     default_auto_field = "django.db.models.BigAutoField"
 
+    def import_models(self) -> None:
+        """Ours refer to those of rooms; without them Django's own words would name a model that nobody here wrote."""
+        if not apps.is_installed("rooms"):
+            raise ImproperlyConfigured('Presence is built on rooms: add "rooms" to INSTALLED_APPS.')
+        super().import_models()
+
     def ready(self) -> None:
-        from presence import commands, contract  # noqa: F401 they register themselves
+        from presence import checks, commands, contract, directory, tidying  # noqa: F401 they register themselves
         from presence.tracker import Tracker
         from rooms.node import attendance
         from rooms.slots import Slot, fill
 
-        attendance.register(Tracker)
+        attendance.register(Tracker, connected=directory.connected)
         fill(Slot.BESIDE_ROOM, "presence/_beside_room.html")
         fill(Slot.ROOM_LIST, "presence/_room_list.html")
         fill(Slot.ROOM_ROW, "presence/_room_row.html")

@@ -39,14 +39,22 @@ def broken(periods: Config) -> list[str]:
     return sentences
 
 
+def given() -> Config:
+    """What is set, whether or not the periods fit together.
+
+    :raises ImproperlyConfigured: with the name of the setting that is wrong.
+    """
+    said: dict[str, Any] = getattr(settings, "PRESENCE", {})
+    try:
+        return msgspec.convert(said, Config)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"settings.PRESENCE: {error}") from error
+
+
 @lru_cache(maxsize=1)
 def config() -> Config:
     """:raises ImproperlyConfigured: with the name of the setting that is wrong, or the periods that contradict."""
-    given: dict[str, Any] = getattr(settings, "PRESENCE", {})
-    try:
-        read = msgspec.convert(given, Config)
-    except ValueError as error:
-        raise ImproperlyConfigured(f"settings.PRESENCE: {error}") from error
+    read = given()
     sentences = broken(read)
     if sentences:
         raise ImproperlyConfigured(f"settings.PRESENCE: {' '.join(sentences)}")

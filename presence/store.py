@@ -19,6 +19,7 @@ from django.db.models import Count, Exists, F, OuterRef, Subquery
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
+from presence import metrics
 from presence.conf import config
 from presence.contract import Means, Present, Status
 from presence.models import Connection, Departure, Node, RoomPresence, Seat, Visit
@@ -301,9 +302,9 @@ def _count(touched: Mapping[UUID, Iterable[Any]]) -> tuple[dict[UUID, Change], d
     return changes, listed
 
 
-def _delete(rows: Any) -> None:
+def _delete(rows: Any) -> int:
     """Nothing hangs on these: no need to look."""
-    rows._raw_delete(rows.db)
+    return rows._raw_delete(rows.db) or 0  # None where the query is empty by itself
 
 
 # --- cleaning up -----------------------------------------------------------------------------------------------------
@@ -369,6 +370,17 @@ def _add(counted: tuple[dict[UUID, Change], dict[UUID, Listed]], changes: Any, l
     listed |= counted[1]
 
 
+def forget() -> int:
+    """Drop what is left of accounts and rooms that are no more; how many visits there were.
+
+    Where they end by Django's own hand, their rows go with them. Raw SQL takes accounts alone.
+    """
+    rooms = Room.objects.filter(pk=OuterRef("room"))
+    people = get_user_model()._base_manager.filter(pk=OuterRef("user"))
+    _delete(RoomPresence.objects.filter(~Exists(rooms)))
+    return _delete(Visit.objects.filter(~Exists(rooms) | ~Exists(people)))
+
+
 def next_end(node: str) -> float | None:
     """Seconds until the first lease of another node ends, should it die now."""
     first = Node.objects.exclude(pk=node).order_by("lease_ends").values_list("lease_ends", flat=True).first()
@@ -399,6 +411,7 @@ def tell_departures(node: str, failed: Any) -> None:
             failed(errors[0])
         else:
             departure.delete()
+            metrics.departures.labels("told").inc()
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 
+from presence import metrics as ours
 from presence import store
 from presence.conf import config
 from presence.contract import PresenceCounts
@@ -211,13 +212,16 @@ class Tracker:
                 await self._register()
                 written = await self._hub.database.work(store.write, self.node, batch)
             except store.LeaseLost:
+                ours.writes.labels("lease_lost").inc()
                 self._begin_again(batch)
                 return False
             except Exception as error:
+                ours.writes.labels("failed").inc()
                 metrics.dropped.labels("upkeep_failed").inc()
                 logger.warning("who is here could not be written and will be again: %r", error)
                 self._ledger.give_back(batch, self._hub.loop.time())
                 return False
+            ours.writes.labels("ok").inc()
             self._renewed = self._hub.loop.time()
             self._ledger.wrote(batch, self._renewed)
             for sitting in batch.entered:
@@ -247,6 +251,7 @@ class Tracker:
 
     def _announce(self, written: store.Written) -> None:
         if written.changes:
+            ours.changes.inc(len(written.changes))
             self._hub.announce([hint(written)])
         for room, listed in written.listed.items():
             if not self._counts:
@@ -275,6 +280,8 @@ class Tracker:
         if self._ledger.expire(now):
             self._dirty.set()
         self._forget()
+        ours.people.set(len({each.user for each in self._ledger.holdings.values() if each.seats}))
+        ours.seats.set(sum(len(each.seats) for each in self._ledger.holdings.values()))
         async with self._writing:
             await self._register()  # also one with nobody: it cleans up after others, and tells what they did not
         if now - self._renewed >= self._config.renewal * 0.9:
@@ -381,6 +388,7 @@ class Tracker:
                     here.whole = True
                 return False
             for here, hints, wanted in chunk:
+                ours.reads.labels("everybody" if wanted is None else "changed").inc()
                 now_here = found[here.followed.room]
                 if wanted is not None:
                     self._tell(here, here.roster.follow(hints, now_here.people or {}))
@@ -403,6 +411,7 @@ class Tracker:
             return
         if here.roster.people is None:
             here.quiet_until = self._hub.loop.time() + self._config.counts_interval
+        ours.diffs.inc()
         followed.offer(
             Notice(followed.room, "", 0, [_entry("presence.diff", told, followed.feed.address, snapshot=True)])
         )
@@ -442,5 +451,6 @@ def _answered(connection: Any) -> bool:
 
 
 def _failed(error: Exception) -> None:
+    ours.departures.labels("failed").inc()
     metrics.dropped.labels("upkeep_failed").inc()
     logger.error("a receiver of person_left failed and is told again", exc_info=error)

@@ -1,4 +1,4 @@
-"""The site's addresses. Rooms bring their own: pages, REST API, health."""
+"""The site's addresses. Rooms bring their own: pages, REST API, health; presence its part of REST."""
 
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
@@ -11,4 +11,5 @@ urlpatterns = [
     path("accounts/login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
     path("", include("rooms.urls")),
+    path("", include("presence.urls")),
 ]

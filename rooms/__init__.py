@@ -7,6 +7,8 @@
 
     rooms.publish("acme/general", "poll.voted", {"poll": "lunch", "votes": 3}, by=request.user)
 
+    rooms.connected("acme")["any"]                      # the ids of who is in a room of this tenant now
+
 Importing this loads no model, so that a host's ``apps.py`` and settings may do it.
 """
 
@@ -16,11 +18,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rooms.changes import access_changed
     from rooms.contract import Call, Refused, Right, command, event
+    from rooms.node.attendance import connected
     from rooms.publishing import apublish, publish
 
-__all__ = ["Call", "Refused", "Right", "access_changed", "apublish", "command", "event", "publish"]
+__all__ = ["Call", "Refused", "Right", "access_changed", "apublish", "command", "connected", "event", "publish"]
 
-_HOMES = {"access_changed": "rooms.changes", "apublish": "rooms.publishing", "publish": "rooms.publishing"}
+_HOMES = {
+    "access_changed": "rooms.changes",
+    "apublish": "rooms.publishing",
+    "connected": "rooms.node.attendance",
+    "publish": "rooms.publishing",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from django.core.exceptions import ImproperlyConfigured
+
 from rooms.delivery.reader import Reader
 
 if TYPE_CHECKING:
+    from rooms.models import Tenant
     from rooms.node.connection import Connection
     from rooms.node.hub import Hub
 
@@ -48,9 +51,31 @@ class Attendance(Protocol):
 
 
 factory: Callable[[Hub], Attendance] | None = None
+_ask: Callable[[str], dict[str, set[str]]] | None = None
 
 
-def register(begin: Callable[[Hub], Attendance]) -> None:
-    """From now on the hub of a process has one of these."""
-    global factory
-    factory = begin
+def register(
+    begin: Callable[[Hub], Attendance], *, connected: Callable[[str], dict[str, set[str]]] | None = None
+) -> None:
+    """From now on the hub of a process has one of these.
+
+    :param connected: answers :func:`connected` for the slug of a tenant.
+    """
+    global factory, _ask
+    factory, _ask = begin, connected
+
+
+def connected(tenant: Tenant | str) -> dict[str, set[str]]:
+    """Who is in any room of this tenant now, on whichever node, by what carries them::
+
+        {"ws": {"1", "7"}, "sse": {"7"}, "poll": set(), "any": {"1", "7"}}
+
+    Ids of users, as strings. One statement. People of a node that died count until its lease ends, as they are shown
+    until then. A tenant that is not there has nobody.
+
+    :param tenant: or its slug.
+    :raises ImproperlyConfigured: nobody keeps count here.
+    """
+    if _ask is None:
+        raise ImproperlyConfigured('rooms.connected() asks who is here: add "presence" to INSTALLED_APPS.')
+    return _ask(tenant if isinstance(tenant, str) else tenant.slug)

@@ -11,6 +11,7 @@ from django.utils import timezone
 from rooms import audit, commands, log
 from rooms.conf import config
 from rooms.models import Room
+from rooms.signals import tidying
 
 
 class Command(BaseCommand):
@@ -18,7 +19,7 @@ class Command(BaseCommand):
         "Trim every room's log to ROOMS['LOG_EVENTS'] events of the last ROOMS['LOG_DAYS'] days, and forget the "
         "answers to commands that are older than ROOMS['RESULT_DAYS'] days, and changes of access that are older than "
         "ROOMS['AUDIT_DAYS'] days. Messages stay, and so does the newest value of each key. A reader whose place was "
-        "trimmed away is told to load afresh. Safe while the site runs."
+        "trimmed away is told to load afresh. Other apps forget theirs. Safe while the site runs."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -35,6 +36,9 @@ class Command(BaseCommand):
             f"Gone: {_count(events, 'event')} of {_count(rooms, 'room')}, {_count(answers, 'answer')} to commands, "
             f"{_count(seen, 'change')} of access."
         )
+        for _, sentence in tidying.send(sender=Room):  # one that fails is a failure of the command
+            if sentence:
+                self.stdout.write(sentence)
 
 
 def _count(number: int, noun: str) -> str:
