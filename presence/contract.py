@@ -8,9 +8,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from rooms.contract import Person, Time, event
+from rooms.contract import IDLE, Close, Person, Time, event
 
 TEXT_MAX = 200  # characters of a status's own text
+DISCONNECTED = Close(IDLE.code, "disconnected by an administrator")  # the client comes back when its user acts
 StatusText = Annotated[str, Meta(max_length=TEXT_MAX)]
 
 

@@ -55,9 +55,13 @@ class Connection(models.Model):
     address = models.CharField(max_length=45, blank=True)
     since = models.DateTimeField()
     leaves = models.DateTimeField(null=True, help_text=_("When it is over without a further poll."))
+    disconnect = models.BooleanField(default=False, help_text=_("An administrator ends it."))
 
     class Meta:
         ordering = ["-since"]
+        indexes = [
+            models.Index(fields=["node"], condition=models.Q(disconnect=True), name="presence_connection_ending"),
+        ]
 
     def __str__(self) -> str:
         return str(self.id)

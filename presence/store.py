@@ -28,6 +28,7 @@ from presence.state import Batch, Sitting, together
 from rooms.conf import config as rooms_config
 from rooms.contract import Person
 from rooms.models import Room
+from rooms.node.database import chunks
 
 CLEANED = 200  # rooms of a dead node in one transaction
 BURIED = datetime(1970, 1, 1, tzinfo=UTC)  # the end of a lease that is not renewed any more: rows of it are gone
@@ -305,6 +306,24 @@ def _count(touched: Mapping[UUID, Iterable[Any]]) -> tuple[dict[UUID, Change], d
 def _delete(rows: Any) -> int:
     """Nothing hangs on these: no need to look."""
     return rows._raw_delete(rows.db) or 0  # None where the query is empty by itself
+
+
+# --- ending connections ----------------------------------------------------------------------------------------------
+
+
+def mark(connections: Collection[UUID]) -> None:
+    """Their nodes are to close these."""
+    for chunk in chunks(sorted(connections)):
+        Connection.objects.filter(pk__in=chunk).update(disconnect=True)
+
+
+def marked(node: str) -> frozenset[UUID]:
+    return frozenset(Connection.objects.filter(node=node, disconnect=True).values_list("pk", flat=True))
+
+
+def unmark(connections: Collection[UUID]) -> None:
+    """They were closed: a long-poller who comes back by the same name is let in again."""
+    Connection.objects.filter(pk__in=list(connections)).update(disconnect=False)
 
 
 # --- cleaning up -----------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ import msgspec
 from presence import metrics as ours
 from presence import store
 from presence.conf import config
-from presence.contract import PresenceCounts
+from presence.contract import DISCONNECTED, PresenceCounts
 from presence.models import Connection as Row
 from presence.models import Seat
 from presence.state import WHOLE, Batch, Hints, Holding, Ledger, Roster, Saying
@@ -36,6 +36,7 @@ from rooms.node.hub import Hub
 logger = logging.getLogger(__name__)
 
 HINTS = UUID(int=1)  # the address of all nodes, for what changed in the rooms
+CHANGED, DISCONNECT = "presence.changed", "presence.disconnect"  # what is said there; other names are passed over
 NAMELESS = "~"  # the connection of a long-poller who does not say which one it goes on with
 RENEWED = 5  # seconds within which a poll's lease need not be renewed again
 
@@ -292,6 +293,7 @@ class Tracker:
                 async with self._writing:
                     self._begin_again()
                 return 0
+        await self._obey()
         if now - self._kept > self._config.renewal * 2:  # without the database: the others were too, perhaps
             self._judges = now + self._config.renewal * 2
         self._kept = now
@@ -300,6 +302,18 @@ class Tracker:
         self._announce(await self._hub.database.work(store.clean, self.node))
         await self._hub.database.work(store.tell_departures, self.node, _failed)
         return await self._hub.database.control(store.next_end, self.node)
+
+    async def _obey(self) -> None:
+        """Close the connections that an administrator ends; a long-poller's when there is a poll to be told."""
+        marked = await self._hub.database.control(store.marked, self.node)
+        closed = set()
+        for connection, holding in list(self._holdings.items()) if marked else ():
+            if holding.id in marked:
+                connection.close(DISCONNECTED)
+                closed.add(holding.id)
+        if closed:
+            ours.disconnected.inc(len(closed))
+            await self._hub.database.control(store.unmark, closed)
 
     def _forget(self) -> None:
         """What nobody here asks for any more."""
@@ -345,6 +359,10 @@ class Tracker:
 
     def _heard(self, notice: Notice) -> None:
         for entry in notice.entries:
+            if entry.name == DISCONNECT and self.node in msgspec.json.decode(entry.vector, type=list[str]):
+                self._hub.run(self._try(self._obey))
+            if entry.name != CHANGED:
+                continue
             for room, (version, count, users) in msgspec.json.decode(entry.vector, type=Changed).rooms.items():
                 here = self._here.get(room)
                 if here is not None:
@@ -437,7 +455,12 @@ class Tracker:
 def hint(written: store.Written) -> Notice:
     """For all nodes: in which rooms something has changed."""
     changed = Changed({room: (each.version, each.count, each.users) for room, each in written.changes.items()})
-    return Notice(HINTS, "", 0, [Entry(None, "presence.changed", encode(changed))])
+    return Notice(HINTS, "", 0, [Entry(None, CHANGED, encode(changed))])
+
+
+def order(nodes: list[str]) -> Notice:
+    """For these nodes: some of their connections are marked."""
+    return Notice(HINTS, "", 0, [Entry(None, DISCONNECT, encode(nodes))])
 
 
 def _entry(name: str, data: Any, address: str, *, snapshot: bool = False) -> Entry:
@@ -446,8 +469,8 @@ def _entry(name: str, data: Any, address: str, *, snapshot: bool = False) -> Ent
 
 
 def _answered(connection: Any) -> bool:
-    """Whether a poll ended with an answer: then its client comes back."""
-    return connection.closed is not None and connection.closed.code != 1006
+    """Whether a poll ended with an answer after which its client comes back by itself."""
+    return connection.closed is not None and connection.closed.code not in (1006, DISCONNECTED.code)
 
 
 def _failed(error: Exception) -> None:

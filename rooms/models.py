@@ -269,6 +269,7 @@ class AuditEntry(models.Model):
         SUPERUSER = "superuser", _("superuser")
         PASSWORD = "password", _("password")
         SESSION = "session", _("session")
+        CONNECTION = "connection", _("connection")
 
     at = models.DateTimeField(db_index=True)
     source = models.CharField(max_length=10, choices=Source.choices)

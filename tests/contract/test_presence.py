@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from tests.support.cells import Cell, Links
@@ -63,3 +64,28 @@ async def test_a_status_is_told(links: Links, cell: Cell, room: str) -> None:
     await bob.send(["presence.set", {"status": "busy", "text": "lunch"}, {"room": room}])
     for client in (alice, bob):
         await client.until(lambda heard=client: status(heard, room, cell.user("bob")) == ("busy", "lunch"))
+
+
+async def test_an_administrator_ends_connections_and_the_room_is_told(links: Links, cell: Cell, room: str) -> None:
+    alice = await links.open("alice", {cell.room(): None, room: None})
+    bob = await links.open("bob", {room: None}, on=cell.far)
+    await alice.until(lambda: names(alice, room) == ["Alice Archer", "Bob Baker"])
+    end_connections(cell, of="bob", room=room)
+    assert await bob.ended() == 4440
+    assert bob.bye == {"code": 4440, "reason": "disconnected by an administrator"}
+    await alice.until(lambda: names(alice, room) == ["Alice Archer"])
+    again = await links.resume(bob)
+    await alice.until(lambda: names(alice, room) == ["Alice Archer", "Bob Baker"])
+    assert again.bye is None
+
+
+def end_connections(cell: Cell, *, of: str, room: str) -> None:
+    """On the page where an administrator sees them."""
+    admin = cell.rest("admin")
+    found = admin.get("/admin/rooms/room/", params={"q": room.partition("/")[2]}).text
+    [key] = re.findall(rf'href="/admin/rooms/room/([\w-]+)/[^>]*>{room}<', found)
+    page = f"/admin/presence/connection/?room={key}&q={of}"
+    shown = re.findall(r'name="_selected_action" value="([\w-]+)"', admin.get(page).text)
+    assert len(shown) == 1
+    data = {"action": "disconnect", "_selected_action": shown}
+    assert "1 connection is being ended." in admin.post(page, data=data, follow_redirects=True).text

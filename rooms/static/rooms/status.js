@@ -53,5 +53,6 @@ export function statusLine(element) {
 /** @param {string} [reason] a sentence, where there is no code @param {number} [code] */
 function whyStopped(reason, code) {
   if (code === undefined) return reason || "Live updates have stopped.";
-  return STOPPED.get(code) ?? `Live updates have stopped: ${reason || code}.`;
+  const idle = code !== 4440 || reason === "idle"; // an administrator ends connections with the same code
+  return (idle && STOPPED.get(code)) || `Live updates have stopped: ${reason || code}.`;
 }
