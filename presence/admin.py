@@ -5,6 +5,7 @@ The pages of rooms' admin for rooms and members get an action more.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -34,8 +35,9 @@ def in_rooms(**which: Any) -> Exists:
     return Exists(directory.open_seats().filter(connection=OuterRef("pk"), **which))
 
 
-def say(page: Any, request: HttpRequest, count: int) -> None:
+def say(page: Any, request: HttpRequest, ended: Collection[UUID]) -> None:
     """Who gave the order is told that it was given: it is carried out by other processes."""
+    count = len(ended)
     said = ngettext("%d connection is being ended.", "%d connections are being ended.", count)
     page.message_user(request, said % count, messages.SUCCESS if count else messages.WARNING)
 
@@ -44,7 +46,9 @@ class PlaceFilter(TenantFilter):
     """By the tenants of the rooms that a connection is in."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(in_rooms(room__tenant__slug=self.value())) if self.value() else queryset
+        if not self.value():
+            return queryset
+        return queryset.filter(in_rooms(room__in=seen_rooms(request).filter(tenant__slug=self.value())))
 
 
 class RoomFilter(admin.SimpleListFilter):
@@ -176,7 +180,8 @@ class RoomAdmin(rooms_admin.RoomAdmin):
     @admin.action(description=_("Disconnect everybody in the selected rooms"), permissions=["disconnect"])
     def disconnect(self, request: HttpRequest, queryset: QuerySet[Room]) -> None:
         rooms = queryset.order_by("pk").select_related("tenant")
-        say(self, request, sum(disconnect_room(room, by=acting(request, room.tenant)) for room in rooms))
+        ended = [disconnect_room(room, by=acting(request, room.tenant)) for room in rooms]
+        say(self, request, frozenset().union(*ended))  # one may be in several of them
 
 
 @admin.register(Membership)
@@ -188,10 +193,10 @@ class MembershipAdmin(rooms_admin.MembershipAdmin):
 
     @admin.action(description=_("Disconnect the selected people from the tenant's rooms"), permissions=["disconnect"])
     def disconnect(self, request: HttpRequest, queryset: QuerySet[Membership]) -> None:
-        count = 0
+        ended: set[UUID] = set()
         for tenant in Tenant.objects.filter(pk__in=queryset.order_by().values("tenant")).order_by("pk"):
             by = acting(request, tenant)
             people = queryset.order_by().filter(tenant=tenant).values("user")
             theirs = directory.open_connections().filter(in_rooms(room__tenant=tenant), user__in=people)
-            count += disconnect(theirs, rooms=Room.objects.filter(tenant=tenant), by=by)
-        say(self, request, count)
+            ended |= disconnect(theirs, rooms=Room.objects.filter(tenant=tenant), by=by)
+        say(self, request, ended)

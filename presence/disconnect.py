@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -21,8 +22,8 @@ from rooms.signals import committed
 OPEN, ENDED = "open", "ended"
 
 
-def disconnect(connections: QuerySet[Connection], *, rooms: QuerySet[Room], by: Any) -> int:
-    """End these; how many there are. Recorded once for each person and tenant.
+def disconnect(connections: QuerySet[Connection], *, rooms: QuerySet[Room], by: Any) -> frozenset[UUID]:
+    """End these; which there are. Recorded once for each person and tenant.
 
     :param rooms: that the administrator sees: in no other tenant's records are they named.
     """
@@ -39,18 +40,18 @@ def disconnect(connections: QuerySet[Connection], *, rooms: QuerySet[Room], by: 
         AuditEntry.objects.bulk_create(
             audit.entry(what, AuditEntry.What.CONNECTION, OPEN, ENDED, by=by) for what in recorded.values()
         )
-    return len(rows)
+    return frozenset(row.pk for row in rows)
 
 
-def disconnect_room(room: Room, *, by: Any) -> int:
-    """End the connections of everybody in it; how many there are. Recorded once."""
+def disconnect_room(room: Room, *, by: Any) -> frozenset[UUID]:
+    """End the connections of everybody in it; which there are. Recorded once."""
     seats = directory.open_seats().filter(room=room)
     with transaction.atomic():
         rows = list(directory.open_connections().filter(pk__in=seats.values("connection")))
         if rows:
             _order(rows)
             audit.entry(room, AuditEntry.What.CONNECTION, f"{len(rows)} {OPEN}", ENDED, by=by).save(force_insert=True)
-    return len(rows)
+    return frozenset(row.pk for row in rows)
 
 
 def _order(rows: Collection[Connection]) -> None:
