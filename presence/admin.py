@@ -95,11 +95,6 @@ class ConnectionAdmin(ReadOnlyAdmin):
     def has_disconnect_permission(self, request: HttpRequest) -> bool:
         return self._may(request)
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Only along with its user, whose own page asks here before it deletes."""
-        own = request.resolver_match is not None and "presence_connection" in (request.resolver_match.url_name or "")
-        return everything(request) and obj is not None and not own
-
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = directory.open_connections().select_related("user", "node").order_by(*self.ordering)
         return rows if everything(request) else rows.filter(in_rooms(room__in=seen_rooms(request)))

@@ -11,7 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from presence.models import Connection, Node, Seat, Visit
+from presence.models import Connection, Node, Visit
 from rooms import services
 from rooms.delivery.frames import Notice
 from rooms.models import AuditEntry, Membership, Participant
@@ -236,9 +236,9 @@ def test_an_account_that_is_connected_goes_once_it_belongs_to_no_tenant(
     Participant.objects.filter(user=bob).delete()
     services.members.remove(staffed.acme, bob)
     assert ada.post("auth_user_delete", bob.pk, post="yes").status_code == 200
-    for model in (get_user_model(), Connection, Seat, Visit):
-        key = "pk" if model is get_user_model() else "user"
-        assert not model._base_manager.filter(**{key: bob.pk}).exists()  # type: ignore[attr-defined]
+    assert not get_user_model().objects.filter(pk=bob.pk).exists()
+    assert listed(ada, room=str(staffed.room("acme/board").pk)) == ["None poll acme/board", BOB.replace("bob", "None")]
+    assert said(act(ada, "disconnect", crowd.bob)) == ["1 connection is being ended."]  # its node is about to
 
 
 @pytest.mark.parametrize("who", ["ada", "ann"])
