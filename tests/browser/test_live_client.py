@@ -440,23 +440,25 @@ def test_a_server_that_owes_an_answer_is_left_before_the_command_is_given_up(ser
     server.person.page.reload()
     server.until(lambda: len(server.sockets) == 2)
     server.join()
+    clock = server.person.page.clock
+    clock.pause_at(server.person.page.evaluate("Date.now() / 1000 + 1"))  # a busy machine's seconds do not count
     server.person.say("is anybody there?")
     sent = server.heard("chat.send")
-    server.person.page.clock.run_for(10_000)
+    clock.run_for(10_000)
     server.say()  # that it is alive is enough
     server.until(lambda: [] in server.frames)
-    server.person.page.clock.run_for(10_000)
+    clock.run_for(10_000)
     expect(server.person.status).to_have_text("Connected")
     server.person.say("are you?")
     server.heard("chat.send", 2)
-    server.person.page.clock.run_for(9_000)
+    clock.run_for(9_000)
     assert len(server.sockets) == 2
     server.answer(sent, seq=server.seq + 1, message="m1", version=1, created_at="2026-11-24T12:00:00Z")
     expect(server.person.page.locator("li.pending")).to_have_count(1)
     server.person.say("hello?")
     server.heard("chat.send", 3)
-    server.person.page.clock.run_for(16_000)
-    server.until(lambda: server.person.page.clock.run_for(1_000) or len(server.sockets) == 3)
+    clock.run_for(16_000)
+    server.until(lambda: clock.run_for(20) or len(server.sockets) == 3)
     server.join(2)
     assert [server.heard("chat.send", number)[1]["text"] for number in (4, 5)] == ["are you?", "hello?"]
     expect(server.person.page.locator("li.failed")).to_have_count(0)
