@@ -38,3 +38,30 @@ def test_what_the_tabs_say_of_a_person_is_said_once(page: Page) -> None:
 def test_a_roster_is_the_room_as_it_was_told(page: Page) -> None:
     for seed in range(1, 31):
         assert page.evaluate(ROSTER, [seed, 300]) is None, f"seed {seed}"
+
+
+TYPING = """async (names) => {
+    const { TypingLine } = await import("/static/rooms/typing.js");
+    window.line = document.createElement("p");
+    const typing = new TypingLine(window.line, "me");
+    return ["me", ...names].map((name) => {
+        typing.hear({ user: { id: name, name }, typing: true });
+        return window.line.textContent;
+    });
+}"""
+
+
+def test_who_writes_is_said_in_a_sentence_for_six_seconds(page: Page) -> None:
+    page.clock.install(time=0)
+    page.clock.pause_at(3_600_000)  # it stands but for run_for()
+    assert page.evaluate(TYPING, ["Ann", "Bob", "Cid", "Dan"]) == [
+        "",
+        "Ann is typing…",
+        "Ann and Bob are typing…",
+        "Ann, Bob, and Cid are typing…",
+        "Several people are typing…",
+    ]
+    page.clock.run_for(5_999)
+    assert page.evaluate("line.textContent") == "Several people are typing…"
+    page.clock.run_for(1)
+    assert page.evaluate("line.textContent") == ""
