@@ -56,7 +56,7 @@ class Crowd:
         users, come = world.users, self.node.come
         board, lobby, elsewhere = (world.room(name) for name in ("acme/board", "acme/lobby", "globex/general"))
         self.bob = come(users["bob"], board, lobby, address="192.0.2.7")
-        self.phone = come(users["bob"], board, transport="poll", device="phone")
+        self.phone = come(users["bob"], board, transport="poll", device="mobile")
         self.dave = come(users["dave"], lobby, elsewhere, transport="sse")
         self.carol = come(users["carol"], elsewhere)
         self.erin = come(users["erin"])
@@ -96,7 +96,7 @@ def test_a_superuser_sees_all_of_them_and_finds_some(ada: Admin, staffed: World,
     assert listed(ada, q="bo") == sorted([BOB, PHONE])
     assert listed(ada, q="192.0.2.7") == [BOB]
     assert listed(ada, transport="sse") == [dave]
-    assert listed(ada, device="phone") == [PHONE]
+    assert listed(ada, device="mobile") == [PHONE]
     assert listed(ada, of="globex") == sorted([carol, dave])
     assert listed(ada, room=str(staffed.room("acme/lobby").pk)) == sorted([BOB, dave])
     assert listed(ada, user__id__exact=staffed.id("bob")) == sorted([BOB, PHONE])

@@ -94,7 +94,7 @@ def pages(person: Any, path: str) -> list[list[str]]:
 
 def test_a_rooms_people_are_those_of_presence_state(world: World, node: Attendant) -> None:
     node.come(world.users["bob"], world.room("acme/general"))
-    node.come(world.users["bob"], world.room("acme/general"), transport="sse", device="phone")
+    node.come(world.users["bob"], world.room("acme/general"), transport="sse", device="mobile")
     answer = world.erin.get(GENERAL)
     assert answer.headers["Cache-Control"] == "no-store"
     [person] = answer.json()["people"]
@@ -102,7 +102,7 @@ def test_a_rooms_people_are_those_of_presence_state(world: World, node: Attendan
     assert answer.json() == {"people": [person], "count": 1, "next": None}
     assert person["user"] == {"id": world.id("bob"), "name": "bob"}
     assert (person["status"], person["text"]) == ("active", "")
-    assert [(meta["transport"], meta["device"]) for meta in person["metas"]] == [("ws", "desktop"), ("sse", "phone")]
+    assert [(meta["transport"], meta["device"]) for meta in person["metas"]] == [("ws", "desktop"), ("sse", "mobile")]
     assert set(PresenceState.__struct_fields__) <= set(PresencePage.__struct_fields__)
     assert Rest().get(GENERAL).status_code == 401
     assert place(token(Place(visit.since, visit.pk))) == (visit.since, visit.pk)

@@ -19,9 +19,10 @@ pytestmark = pytest.mark.any_backend
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """As `django-admin startproject mysite .` makes it, with rooms beside it, and what the README adds."""
+    """As `django-admin startproject mysite .` makes it, with rooms and presence beside it, and what the README adds."""
     subprocess.run([sys.executable, "-m", "django", "startproject", "mysite", "."], cwd=tmp_path, check=True)
-    (tmp_path / "rooms").symlink_to(ROOT / "rooms")
+    for app in ("rooms", "presence"):
+        (tmp_path / app).symlink_to(ROOT / app)
     chapter = (ROOT / "README.md").read_text().partition("## Add it to your site")[2].partition("\n## ")[0]
     blocks = re.findall(r"```python\n(.*?)```", chapter, re.DOTALL)
     for name, block in zip(("settings.py", "urls.py", "asgi.py"), blocks, strict=False):

@@ -7,12 +7,16 @@ from typing import Any
 import prometheus_client
 import pytest
 
+from presence import commands  # noqa: F401 they register themselves
+from presence import conf as presence_conf
+from presence import metrics as presence_metrics
 from rooms import contract, metrics, policy
 from rooms.conf import Config
 from rooms.contract import BY_CODE, COMMANDS, ERRORS, EVENTS, Part, Role, Visibility
 from rooms.limits import LIMITS
 from rooms.services import messages  # noqa: F401 its commands register themselves
 
+OURS = ("rooms.", "presence.")
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
@@ -64,21 +68,25 @@ def test_every_limit_has_its_row() -> None:
 
 def test_every_command_that_a_socket_takes_has_its_row() -> None:
     documented = {name for row in rows("protocol.md", "command") for name in named(row[0])}
-    chat = {name for name, kind in COMMANDS.items() if kind.wire and kind.effect.__module__.startswith("rooms.")}
-    assert documented - {"meta.room"} == chat | {"live.join", "live.leave", "live.ack", "live.auth"}
+    ours = {name for name, kind in COMMANDS.items() if kind.wire and kind.effect.__module__.startswith(OURS)}
+    assert documented - {"meta.room"} == ours | {"live.join", "live.leave", "live.ack", "live.auth"}
 
 
 def test_every_event_has_its_row_and_policy() -> None:
     documented = {name: row[2].split(",")[0] for row in rows("protocol.md", "event") for name in named(row[0])}
-    ours = {name: kind for name, kind in EVENTS.items() if kind.data.__module__.startswith("rooms.")}
+    ours = {name: kind for name, kind in EVENTS.items() if kind.data.__module__.startswith(OURS)}
     assert documented == {name: kind.policy.value for name, kind in ours.items()}
 
 
-def test_every_setting_has_its_row_and_default() -> None:
-    documented = {row[0].strip("`"): row[1].strip("`") for row in rows("settings.md", "name")}
-    defaults = Config()
+@pytest.mark.parametrize(
+    ("page", "first", "defaults"),
+    [("settings.md", "name", Config()), ("presence.md", "setting", presence_conf.Config())],
+    ids=["rooms", "presence"],
+)
+def test_every_setting_has_its_row_and_default(page: str, first: str, defaults: Any) -> None:
+    documented = {row[0].strip("`"): row[1].strip("`") for row in rows(page, first)}
     expected: dict[str, Any] = {}
-    for name in Config.__struct_fields__:
+    for name in defaults.__struct_fields__:
         value = getattr(defaults, name)
         seconds = isinstance(value, int | float) and "." in documented.get(name.upper(), "")
         expected[name.upper()] = (
@@ -87,10 +95,11 @@ def test_every_setting_has_its_row_and_default() -> None:
     assert documented == expected
 
 
-def test_every_check_has_its_row() -> None:
-    given = re.findall(r'id="(rooms\.[EW]\d+)"', (DOCS.parent / "rooms" / "checks.py").read_text())
+@pytest.mark.parametrize(("app", "page"), [("rooms", "settings.md"), ("presence", "presence.md")])
+def test_every_check_has_its_row(app: str, page: str) -> None:
+    given = re.findall(rf'id="({app}\.[EW]\d+)"', (DOCS.parent / app / "checks.py").read_text())
     assert len(given) == len(set(given))
-    assert [row[0].strip("`") for row in rows("settings.md", "check")] == sorted(given)
+    assert [row[0].strip("`") for row in rows(page, "check")] == sorted(given)
 
 
 def test_every_metric_has_its_row_and_labels() -> None:
@@ -98,7 +107,7 @@ def test_every_metric_has_its_row_and_labels() -> None:
         row[0].strip("`"): [label for label in row[1].split(", ") if label] for row in rows("metrics.md", "metric")
     }
     kinds = prometheus_client.Counter, prometheus_client.Gauge
-    ours = [value for value in vars(metrics).values() if isinstance(value, kinds)]
+    ours = [value for each in (metrics, presence_metrics) for value in vars(each).values() if isinstance(value, kinds)]
     assert documented == {
         metric._name + ("_total" if isinstance(metric, prometheus_client.Counter) else ""): list(metric._labelnames)
         for metric in ours
