@@ -150,11 +150,12 @@ class Tracker:
             return False
         here = self._look(room)
         holding = self._holdings[connection]
-        if connection.user is not None:
+        if connection.user is not None and reader.present:
             self._ledger.enter(holding, Seat.key(holding.id, room), room)
             self._dirty.set()
         if connection.returns:
-            self._polled[connection].add(room)
+            if reader.present:
+                self._polled[connection].add(room)
             told = self._told.get((holding.id, room))
             return anew or told is None or told != here.roster.version
         return True

@@ -42,8 +42,11 @@ class Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LiveJoin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``present`` is false for a page that only looks in, such as a list of rooms: it is nobody who is here."""
+
     cursor: str | UnsetType = UNSET
     state: bool = False
+    present: bool = True
 
 
 class LiveAck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -54,18 +54,21 @@ class Reader:
 
     ``cursor`` is the seq of the last event that went to the transport. ``state_after`` is set while the present
     ``latest`` values are sent, those up to ``cursor``; it is the seq of the last one that went. A ``stale`` one is due
-    the room's snapshot, and gets no changes of it before.
+    the room's snapshot, and gets no changes of it before. One that is not ``present`` only looks in.
     """
 
-    __slots__ = ("connection", "cursor", "epoch", "feed", "grant", "held", "joined", "live", "stale", "state_after")
+    __slots__ = (
+        "connection", "cursor", "epoch", "feed", "grant", "held", "joined", "live", "present", "stale", "state_after",
+    )  # fmt: skip
 
-    def __init__(self, connection: Any, feed: Feed, grant: Any) -> None:
+    def __init__(self, connection: Any, feed: Feed, grant: Any, *, present: bool = True) -> None:
         self.connection = connection
         self.feed = feed
         self.grant = grant
         self.cursor = 0
         self.epoch = ""
         self.state_after: int | None = None
+        self.present = present
         self.stale = False
         self.joined = False  # from the live.ok of its join to its end
         self.held = False  # while it is not known whether it may still read

@@ -43,13 +43,16 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """``id`` is what the answer refers to. A ``quiet`` one is not answered when it resumes."""
+    """``id`` is what the answer refers to. A ``quiet`` one is not answered when it resumes; one that is not ``present``
+    reads without being among those who are here.
+    """
 
     id: str
     room: str
     cursor: Cursor | None
     state: bool = False
     quiet: bool = False
+    present: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +229,8 @@ class Session(Listening):
             raise Refused("bad_data", "A join asks for the state or has a cursor, not both.")
         if room not in self.rooms and len(self.rooms) >= self._terms.max_rooms:
             raise Refused("too_many_rooms", f"A connection joins at most {self._terms.max_rooms} rooms.")
-        yield Join(id, room, Cursor.parse(wanted.cursor) if isinstance(wanted.cursor, str) else None, wanted.state)
+        cursor = Cursor.parse(wanted.cursor) if isinstance(wanted.cursor, str) else None
+        yield Join(id, room, cursor, wanted.state, present=wanted.present)
 
 
 # --- shapes ----------------------------------------------------------------------------------------------------------

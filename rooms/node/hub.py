@@ -222,7 +222,10 @@ class Hub:
             logger.warning("the database does not answer: %r", error)
             outcomes: list[Joined | Refused] = [unavailable()] * len(wanted)
         else:
-            seats = [self._seat(connection, grants.get(ask)) for ask in asks]
+            seats = [
+                self._seat(connection, grants.get(ask), present=join.present)
+                for ask, join in zip(asks, wanted, strict=True)
+            ]
             try:
                 outcomes = list(await asyncio.gather(*map(self._place, seats, wanted)))
             except BaseException:
@@ -234,7 +237,7 @@ class Hub:
                 self.watch.ask_again(seat for seat in seats if isinstance(seat, Reader) and self._holds(seat))
         return outcomes
 
-    def _seat(self, connection: Connection, grant: Grant | None) -> Reader | Refused:
+    def _seat(self, connection: Connection, grant: Grant | None, *, present: bool) -> Reader | Refused:
         if grant is None:
             return not_found()
         if Right.READ not in grant.can or grant.archived:
@@ -244,7 +247,7 @@ class Hub:
             if refused is not None:
                 return refused
         followed = self._follow(grant)
-        reader = Reader(connection, followed.feed, grant)
+        reader = Reader(connection, followed.feed, grant, present=present)
         followed.readers[reader] = None
         return reader
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from rooms.contract import Cursor, Refused
 from rooms.delivery.reader import Reader
@@ -18,9 +18,12 @@ def places(parts: Iterable[str]) -> dict[str, str | None]:
     return {match[1]: match[2] for match in matches}
 
 
-def asked(wanted: dict[str, str | None], *, max_rooms: int, quiet: bool = False) -> tuple[list[Join], list[bytes]]:
+def asked(
+    wanted: dict[str, str | None], *, max_rooms: int, quiet: bool = False, absent: Collection[str] = ()
+) -> tuple[list[Join], list[bytes]]:
     """What is to be joined, and a vector for each room whose cursor is none. An answer names the room as it was given.
 
+    :param absent: the rooms of them that are read without being there.
     :raises Refused: ``too_many_rooms``.
     """
     if len(wanted) > max_rooms:
@@ -28,7 +31,8 @@ def asked(wanted: dict[str, str | None], *, max_rooms: int, quiet: bool = False)
     joins, refused = [], []
     for room, cursor in wanted.items():
         try:
-            joins.append(Join(room, room, None if cursor is None else Cursor.parse(cursor), quiet=quiet))
+            place = None if cursor is None else Cursor.parse(cursor)
+            joins.append(Join(room, room, place, quiet=quiet, present=room not in absent))
         except Refused as malformed:
             refused.append(error(malformed, room))
     return joins, refused

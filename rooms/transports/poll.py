@@ -130,7 +130,7 @@ async def poll(exchange: Exchange) -> None:
     first = "connection" not in query and not any(wanted.values())
     if first:
         exchange.handshake()
-    joins, malformed = asked(wanted, max_rooms=hub.config.max_rooms, quiet=True)
+    joins, malformed = asked(wanted, max_rooms=hub.config.max_rooms, quiet=True, absent=query.get("absent", ()))
     cursor = " ".join(f"{join.room}@{join.cursor}" for join in joins if join.cursor is not None)
     try:
         who = await exchange.admit()

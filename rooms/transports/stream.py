@@ -56,12 +56,13 @@ async def stream(exchange: Exchange) -> None:
     hub = exchange.hub
     exchange.handshake()
     who = await exchange.admit()
-    wanted = places(exchange.query().get("room", []))
+    query = exchange.query()
+    wanted = places(query.get("room", []))
     last = exchange.header(b"last-event-id")
     if len(last) > URL_MAX:
         raise Refused("too_large", f"Last-Event-ID has at most {URL_MAX} bytes.")
     wanted |= {room: cursor for room, cursor in places(last.split(" ")).items() if room in wanted and cursor}
-    joins, malformed = asked(wanted, max_rooms=hub.config.max_rooms)
+    joins, malformed = asked(wanted, max_rooms=hub.config.max_rooms, absent=query.get("absent", ()))
     terms = terms_of(hub.config, heartbeat=hub.config.comment_interval - 1)  # it is looked at once a second
 
     async def shut(close: Close) -> None:

@@ -25,6 +25,7 @@ async ([seed, steps]) => {
     state = { state: "stopped", everOpen: false };
     out = []; // frames on their way
     place = null; // of its one subscription
+    present = false; // as the last join said
     unhandled = 0;
     watched = false;
     start() {
@@ -63,6 +64,7 @@ async ([seed, steps]) => {
         const answer = { room: "r", verdict, cursor: cursorOf(seq), epoch: log.epoch, head: log.head, can: ["read"] };
         this.out.push([["live.ok", answer, { re: meta.id }]]);
         this.place = seq;
+        this.present = data.present !== false;
         this.follow();
       }
     }
@@ -99,11 +101,13 @@ async ([seed, steps]) => {
   function addReader(tab) {
     const id = `reader ${below(1e9)}`;
     const seq = random() < 0.7 ? Math.max(0, log.head - below(30)) : null;
-    const reader = { epoch: log.epoch, seq, fresh: seq === null };
+    const present = random() < 0.3;
+    const reader = { epoch: log.epoch, seq, fresh: seq === null, present };
     const room = new LiveRoom(
       "r",
       {
         cursor: seq === null ? undefined : cursorOf(seq),
+        present,
         snapshot: async () => {
           const cursor = cursorOf(log.head);
           return { cursor, show: () => Object.assign(reader, parseCursor(cursor), { fresh: false }) };
@@ -196,6 +200,8 @@ async ([seed, steps]) => {
       }
     }
   }
+  const here = [...tabs].some((tab) => [...tab.readers.values()].some(({ reader }) => reader.present));
+  if (server.place !== null && server.present !== here) faults.push(`somebody is ${here ? "" : "not "}here unseen`);
   if (server.unhandled) faults.push(`${server.unhandled} frames are never acknowledged`);
   return faults.length ? faults.slice(0, 5) : null;
 };

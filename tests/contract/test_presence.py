@@ -89,3 +89,13 @@ def end_connections(cell: Cell, *, of: str, room: str) -> None:
     assert len(shown) == 1
     data = {"action": "disconnect", "_selected_action": shown}
     assert "1 connection is being ended." in admin.post(page, data=data, follow_redirects=True).text
+
+
+async def test_who_only_looks_in_is_not_here(links: Links, cell: Cell, room: str) -> None:
+    bob = await links.open("bob", {room: None})
+    await bob.until(lambda: names(bob, room) == ["Bob Baker"])
+    alice = await links.open("alice", {room: None}, absent={room})
+    await alice.until(lambda: names(alice, room) == ["Bob Baker"])
+    dave = await links.open("dave", {room: None})
+    for client in (alice, bob, dave):
+        await client.until(lambda heard=client: names(heard, room) == ["Bob Baker", "Dave Dyer"])

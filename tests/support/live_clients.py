@@ -12,7 +12,7 @@ import re
 import socket
 import struct
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -149,6 +149,10 @@ class LiveClient(Conversation):
         return str(data["verdict"] if name == "live.ok" else data["code"])
 
 
+def _join(cursor: str | None, *, present: bool) -> dict[str, Any]:
+    return {**({} if cursor is None else {"cursor": cursor}), **({} if present else {"present": False})}
+
+
 def pairs(rooms: Rooms) -> list[tuple[str, str | None]]:
     return list(rooms.items() if isinstance(rooms, Mapping) else rooms)
 
@@ -160,7 +164,16 @@ class Socket(Live, LiveClient):
     transport = "ws"
 
     @classmethod
-    async def connect(cls, node: Node, who: Caller, rooms: Rooms = (), *, ack: bool = True, **options: Any) -> Self:
+    async def connect(
+        cls,
+        node: Node,
+        who: Caller,
+        rooms: Rooms = (),
+        *,
+        ack: bool = True,
+        absent: Collection[str] = (),
+        **options: Any,
+    ) -> Self:
         if who.ticket is not None:
             options.setdefault("subprotocols", ["live.v1", f"ticket.{who.ticket}"])
         client: Self = await cls.dial(node.ws_url, who.dialling(node.ws_url), ack=ack, **options)
@@ -168,14 +181,14 @@ class Socket(Live, LiveClient):
         if client.bye:
             code = await client.closed()
             raise TurnedAway(REFUSALS[code], code, client.bye)
-        await client.add(rooms)
+        await client.add(rooms, absent=absent)
         return client
 
-    async def add(self, rooms: Rooms) -> None:
+    async def add(self, rooms: Rooms, *, absent: Collection[str] = ()) -> None:
         """Join these too."""
         asked = [(new_id(), *pair) for pair in pairs(rooms)]
         joins = [
-            ["live.join", {} if cursor is None else {"cursor": cursor}, {"room": room, "id": id}]
+            ["live.join", _join(cursor, present=room not in absent), {"room": room, "id": id}]
             for id, room, cursor in asked
         ]
         if joins:
@@ -308,7 +321,14 @@ class Stream(Posting):
 
     @classmethod
     async def connect(
-        cls, node: Node, who: Caller, rooms: Rooms = (), *, last_event_id: str | None = None, **options: Any
+        cls,
+        node: Node,
+        who: Caller,
+        rooms: Rooms = (),
+        *,
+        last_event_id: str | None = None,
+        absent: Collection[str] = (),
+        **options: Any,
     ) -> Self:
         """With cursors as a browser opens again: the rooms in the query, the cursors in ``Last-Event-ID``.
 
@@ -325,7 +345,7 @@ class Stream(Posting):
         headers = {"Accept": "text/event-stream", **who.reading()}
         if last_event_id:
             headers["Last-Event-ID"] = client.last_id = last_event_id
-        query = [("room", room) for room in named]
+        query = [("room", room) for room in named] + [("absent", room) for room in absent]
         request = client.http.build_request("GET", f"{node.url}/live/stream", params=query, headers=headers)
         try:
             await client._open(request)
@@ -403,11 +423,14 @@ class Poll(Posting):
         super().__init__()
         self.cursor = ""
         self.wait = 20.0
+        self.absent: Collection[str] = ()
 
     @classmethod
-    async def connect(cls, node: Node, who: Caller, rooms: Rooms = (), **options: Any) -> Self:
+    async def connect(
+        cls, node: Node, who: Caller, rooms: Rooms = (), *, absent: Collection[str] = (), **options: Any
+    ) -> Self:
         client = cls()
-        client.node, client.who = node, who
+        client.node, client.who, client.absent = node, who, absent
         asked = pairs(rooms)
         for room, cursor in asked:
             if cursor is not None and re.fullmatch(r"\w+:\d+", cursor):
@@ -438,7 +461,7 @@ class Poll(Posting):
         return frame
 
     def _get(self, wait: float | None = None, *rooms: str) -> httpx.Request:
-        query = [("room", room) for room in rooms or self.cursor.split()]
+        query = [("room", room) for room in rooms or self.cursor.split()] + [("absent", room) for room in self.absent]
         query += [("wait", f"{self.wait if wait is None else wait:g}"), *self._connection().items()]
         return self.http.build_request("GET", f"{self.node.url}/live/poll", params=query, headers=self.who.reading())
 

@@ -26,7 +26,7 @@ function listen() {
   }
   for (const [room, place] of places) {
     if (!place.hasAttribute("data-private")) continue;
-    const own = live.room(room);
+    const own = live.room(room, { present: false });
     for (const name of ["presence.state", "presence.diff"]) own.on(name, ({ count }) => show(room, count));
   }
   live.on("state", ({ state }) => {

@@ -64,9 +64,15 @@ export class Line extends Emitter {
     this.#show({ state: "stopped", reason, code, everOpen: this.state.everOpen });
   }
 
-  /** @param {string} reader @param {string} room @param {string} id of the question @param {string} [cursor] */
-  join(reader, room, id, cursor) {
-    this.#post(["join", this.#turn, reader, room, id, cursor]);
+  /**
+   * @param {string} reader
+   * @param {string} room
+   * @param {string} id of the question
+   * @param {string} [cursor]
+   * @param {boolean} [present]
+   */
+  join(reader, room, id, cursor, present) {
+    this.#post(["join", this.#turn, reader, room, id, cursor, present]);
   }
 
   /** Make the network bad, for developers. @param {import("./bad-network.js").Faults} faults */

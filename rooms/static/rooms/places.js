@@ -9,13 +9,13 @@ export class Places {
   /**
    * id: of the join that waits for its answer; resume: where it goes on, once it is answered
    *
-   * @type {Map<string, { cursor?: string, id?: string, resume?: string }>}
+   * @type {Map<string, { cursor?: string, absent?: boolean, id?: string, resume?: string }>}
    */
   #places = new Map();
 
   /** @param {Vector} join `live.join` */
   join([, data, meta = {}]) {
-    this.#places.set(meta.room ?? "", { cursor: data.cursor, id: meta.id });
+    this.#places.set(meta.room ?? "", { cursor: data.cursor, absent: data.present === false, id: meta.id });
   }
 
   /** @param {string} room */
@@ -34,6 +34,7 @@ export class Places {
       place.resume ??= place.cursor;
       return ["room", room];
     });
+    for (const [room, { absent }] of this.#places) if (absent) parts.push(["absent", room]);
     return new URLSearchParams(parts);
   }
 

@@ -12,7 +12,7 @@ for (const row of page.querySelectorAll(".room-list li")) showTime(/** @type {HT
 if (rows.length) {
   const { live } = hold(page.dataset.userId ?? null, page.dataset.session);
   for (const row of rows.slice(0, MOST)) {
-    const room = live.room(row.dataset.room ?? "", { cursor: row.dataset.cursor });
+    const room = live.room(row.dataset.room ?? "", { cursor: row.dataset.cursor, present: false });
     room.on("chat.message", ({ message }) => message.deleted || show(row, message));
     room.on("chat.read", ({ user }) => user.id === page.dataset.userId && mark(row, false));
   }

@@ -7,10 +7,11 @@ import { Emitter, LiveError, backoff, newId, parseCursor } from "./protocol.js";
  * @typedef {{ cursor: string, show: () => void }} Snapshot the room as it is, not yet shown, and its place in the log
  * @typedef {object} RoomOptions
  * @property {string} [cursor] `<epoch>:<seq>`: where to go on; without it, events follow from now on
+ * @property {boolean} [present] false: this page only looks in, and is nobody who is here
  * @property {() => Promise<Snapshot>} [snapshot] loads the room afresh, when events were lost
  *
  * @typedef {object} Ways to the server
- * @property {(id: string, cursor?: string) => void} join id: of the question
+ * @property {(id: string, cursor: string | undefined, present: boolean) => void} join id: of the question
  * @property {() => void} leave
  * @property {(name: string, word: import("./standing.js").Word) => void} stand
  * @property {(name: string, data: object, meta: { room: string, id: string }) => Promise<any>} perform
@@ -41,15 +42,17 @@ export class LiveRoom extends Emitter {
   #words = new Map();
   #ways;
   #snapshot;
+  #present;
 
   /**
    * @param {string} name `<tenant>/<room>`
    * @param {RoomOptions} options
    * @param {Ways} ways
    */
-  constructor(name, { cursor, snapshot }, ways) {
+  constructor(name, { cursor, present = true, snapshot }, ways) {
     super();
     this.name = name;
+    this.#present = present;
     this.#snapshot = snapshot;
     this.#ways = ways;
     if (cursor) this.#moveTo(cursor);
@@ -87,7 +90,7 @@ export class LiveRoom extends Emitter {
     this.#askAgain = this.#joinId !== ""; // what was asked before may be answered with what was true before
     if (this.#askAgain) return;
     this.#joinId = newId();
-    this.#ways.join(this.#joinId, this.#epoch ? `${this.#epoch}:${this.#seq}` : undefined);
+    this.#ways.join(this.#joinId, this.#epoch ? `${this.#epoch}:${this.#seq}` : undefined, this.#present);
   }
 
   /** There is a new connection: what was asked on another has no answer. */

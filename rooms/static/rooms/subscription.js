@@ -11,6 +11,7 @@ import { newId, parseCursor } from "./protocol.js";
  * @property {Port} port the tab
  * @property {{ epoch: string, seq: number } | null} place null: it begins where the room is now
  * @property {boolean} reading what comes is for it; else it waits for a join at its place
+ * @property {boolean} present else it only looks in
  * @property {string} [asks] the id of its own join, which has no answer yet
  */
 
@@ -21,6 +22,8 @@ export class Subscription {
   #readers = new Map();
   #epoch = "";
   #joinId = "";
+  #present = true; // whether the server takes this person for one who is here, and will after the join under way
+  #asksPresent = true;
   /** @type {Reader["place"]} */
   #from = null; // where the join under way begins
   #room;
@@ -42,19 +45,27 @@ export class Subscription {
     return this.#readers.size === 0;
   }
 
-  /** @param {string} id of the reader @param {Port} port @param {string} asks @param {string} [cursor] */
-  join(id, port, asks, cursor) {
+  /**
+   * @param {string} id of the reader
+   * @param {Port} port
+   * @param {string} asks
+   * @param {string} [cursor]
+   * @param {boolean} [present]
+   */
+  join(id, port, asks, cursor, present = true) {
     const place = cursor ? parseCursor(cursor) : null;
     const before = this.#readers.get(id);
     // one that reads asks what it may do: it goes on, and what is on its way to it will not come again
     if (before?.reading && before.place?.epoch === place?.epoch) before.asks = asks;
-    else this.#readers.set(id, { port, place, reading: false, asks });
+    else this.#readers.set(id, { port, place, reading: false, present, asks });
     this.ask();
   }
 
   /** @param {string} id */
   leave(id) {
-    if (this.#readers.delete(id) && this.isEmpty) this.#say(["live.leave", {}, { room: this.#room, id: newId() }]);
+    if (!this.#readers.delete(id)) return;
+    if (this.isEmpty) this.#say(["live.leave", {}, { room: this.#room, id: newId() }]);
+    else this.ask();
   }
 
   /** The tab is gone. @param {Port} port */
@@ -64,14 +75,16 @@ export class Subscription {
 
   /** Join for those who wait, unless that is under way. */
   ask() {
-    const present = [...this.#readers.values()].filter(({ port }) => !port.behind);
-    const waiting = present.filter(({ asks, reading }) => asks || !reading);
-    if (this.#joinId || !waiting.length) return;
+    const apace = [...this.#readers.values()].filter(({ port }) => !port.behind);
+    const waiting = apace.filter(({ asks, reading }) => asks || !reading);
+    const present = [...this.#readers.values()].some((reader) => reader.present);
+    if (this.#joinId || !apace.length || !(waiting.length || present !== this.#present)) return;
     const epoch = this.#epoch || waiting.find(({ place }) => place)?.place?.epoch;
-    const seqs = present.flatMap(({ place }) => (place && place.epoch === epoch ? [place.seq] : []));
+    const seqs = apace.flatMap(({ place }) => (place && place.epoch === epoch ? [place.seq] : []));
     this.#from = epoch && seqs.length ? { epoch, seq: Math.min(...seqs) } : null;
     this.#joinId = newId();
-    const data = this.#from ? { cursor: `${epoch}:${this.#from.seq}` } : {};
+    this.#asksPresent = present;
+    const data = { ...(this.#from && { cursor: `${epoch}:${this.#from.seq}` }), ...(!present && { present }) };
     this.#say(["live.join", data, { room: this.#room, id: this.#joinId }]);
   }
 
@@ -92,6 +105,7 @@ export class Subscription {
     const { verdict, epoch, head } = answer;
     const from = this.#from;
     this.#epoch = epoch;
+    this.#present = this.#asksPresent;
     for (const [id, reader] of this.#readers) {
       const { place, port } = reader;
       if (port.behind) continue;
@@ -122,7 +136,7 @@ export class Subscription {
 
   /** @param {{ code: string, detail: string, temporary?: boolean, retry_after_ms?: number }} refusal */
   #refused(refusal) {
-    let again = false;
+    let again = refusal.temporary && this.#asksPresent !== this.#present;
     for (const [id, reader] of this.#readers) {
       const { asks, port, reading } = reader;
       reader.asks = undefined;

@@ -2,7 +2,8 @@
 // Tabs and switchboard speak in plain messages, `[kind, ...]`, for between them may be a worker's port or a channel.
 //
 //   a tab says                            and hears
-//   join turn, reader, room, id, cursor?  state    the connection's
+//   join turn, reader, room, id,          state    the connection's
+//     cursor?, present
 //   leave turn, reader, room              opened   live.hello's data, and the turn: which connection it is
 //   stand reader, room, name, word        (standing.js); it outlasts the connection
 //   say turn, vector                      heard    [vector, readers?][], counted: vectors of one frame, for these readers;
@@ -86,7 +87,7 @@ export class Switchboard {
     if (["join", "leave", "say"].includes(kind)) {
       const [turn, ...rest] = args;
       if (!this.#hello || turn !== this.#turn) return;
-      if (kind === "join") this.#join(port, ...(/** @type {[string, string, string, string?]} */ (rest)));
+      if (kind === "join") this.#join(port, ...(/** @type {[string, string, string, string?, boolean?]} */ (rest)));
       else if (kind === "leave") this.#part(port, ...(/** @type {[string, string]} */ (rest)));
       else this.#say(port, rest[0]);
     } else if (kind === "stand") this.#standing.put(port, ...(/** @type {[string, string, string, any]} */ (args)));
@@ -110,12 +111,19 @@ export class Switchboard {
     if (!this.#ports.size) this.#connection.stop("");
   }
 
-  /** @param {Port} port @param {string} reader @param {string} name @param {string} id @param {string} [cursor] */
-  #join(port, reader, name, id, cursor) {
+  /**
+   * @param {Port} port
+   * @param {string} reader
+   * @param {string} name
+   * @param {string} id
+   * @param {string} [cursor]
+   * @param {boolean} [present]
+   */
+  #join(port, reader, name, id, cursor, present) {
     const say = (/** @type {Vector} */ vector) => this.#connection.send(vector);
     const room = this.#rooms.get(name) ?? new Subscription(name, say, (...told) => this.#tell(...told));
     this.#rooms.set(name, room);
-    room.join(reader, port, id, cursor);
+    room.join(reader, port, id, cursor, present);
   }
 
   /** @param {Port} port @param {string} reader @param {string} name of the room */
