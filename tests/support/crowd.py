@@ -458,16 +458,20 @@ class PollMember(PostingMember):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._composite = ""
+        self._hello = ""
 
     async def _converse(self, wire: Wire, address: Address) -> None:
         """The first poll of a connection waits for nothing: it tells that we are in."""
         wait = 0
         while True:
             query = "&".join(f"room={part}" for part in self._composite.split()) or f"room={self.room}"
+            query += f"&connection={self._hello}" if self._hello else ""
             async with asyncio.timeout(PATIENCE):
                 answer = await wire.ask("GET", f"/live/poll?{query}&wait={wait}", self.badge.headers())
                 said = decode(await wire.body(answer))
             self._take(said["frame"])
+            if said["frame"] and said["frame"][0][0] == "live.hello":
+                self._hello = said["frame"][0][1]["connection"]
             if self._composite and not said["cursor"]:
                 self.wrong.append(f"a poll lost its cursor {self._composite}: {said}")
             self._composite = said["cursor"] or self._composite
