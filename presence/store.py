@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.db import connection, transaction
-from django.db.models import Count, Exists, F, OuterRef, Subquery
+from django.db.models import Count, Exists, F, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
@@ -25,8 +25,9 @@ from presence.contract import Means, Present, Status
 from presence.models import Connection, Departure, Node, RoomPresence, Seat, Visit
 from presence.signals import person_left
 from presence.state import Batch, Sitting, together
+from rooms import access, changes
 from rooms.conf import config as rooms_config
-from rooms.contract import Person
+from rooms.contract import Person, Right
 from rooms.models import Room
 from rooms.node.database import chunks
 
@@ -54,6 +55,14 @@ class Listed(NamedTuple):
     everybody: UUID
     address: str
     slug: str
+
+
+class Lost(NamedTuple):
+    """A seat of somebody who may not read the room any more."""
+
+    seat: UUID
+    connection: UUID
+    room: UUID
 
 
 class Written(NamedTuple):
@@ -324,6 +333,43 @@ def marked(node: str) -> frozenset[UUID]:
 def unmark(connections: Collection[UUID]) -> None:
     """They were closed: a long-poller who comes back by the same name is let in again."""
     Connection.objects.filter(pk__in=list(connections)).update(disconnect=False)
+
+
+# --- rights that end -------------------------------------------------------------------------------------------------
+
+
+def without_right(node: str, change: changes.Change) -> list[Lost]:
+    """Who is counted on this node without a reader, between two polls or in a grace, and may not read the room any more
+    after this change.
+    """
+    slugs = change.tenants | {address.partition("/")[0] for address in change.rooms}
+    rows = (
+        Seat.objects.filter(Q(open=False) | Q(leaves__isnull=False), node=node)
+        .filter(Q(user__in=change.users) | Q(room__tenant__slug__in=slugs))
+        .select_related("room__tenant")
+    )
+    asks = {
+        seat: (seat.user_id, seat.room.address)
+        for seat in rows
+        if str(seat.user_id) in change.users or change.touches(seat.room.address)
+    }
+    grants = access.authorize_many(asks.values())
+    lost = []
+    for seat, ask in asks.items():
+        grant = grants.get(ask)
+        if grant is None or grant.archived or grant.room != seat.room_id or Right.READ not in grant.can:
+            lost.append(Lost(seat.pk, seat.connection, seat.room_id))
+    return lost
+
+
+def expel(node: str, lost: Collection[Lost]) -> Written:
+    """These leave now."""
+    with transaction.atomic():
+        now = clock()
+        rooms = {each.room for each in lost}
+        _lock(rooms)
+        Seat.objects.filter(pk__in=[each.seat for each in lost]).update(open=False, leaves=now)
+        return Written(*_count(_purge(node, rooms, now)), False)
 
 
 # --- cleaning up -----------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from presence.models import Connection as Row
 from presence.models import Seat
 from presence.state import WHOLE, Batch, Hints, Holding, Ledger, Roster, Saying
 from rooms import metrics
+from rooms.changes import Change
 from rooms.contract import COMMAND_ID, REPLACED
 from rooms.delivery.frames import Entry, Notice, encode, event_vector
 from rooms.delivery.reader import Reader
@@ -174,6 +175,29 @@ class Tracker:
             grace = self._config.leave_grace + (connection.closed.retry_after_ms or 0) / 1000
         self._ledger.leave(holding, room, grace=grace)
         self._dirty.set()
+
+    def doubted(self, change: Change) -> None:
+        self._hub.run(self._expel(change))
+
+    async def _expel(self, change: Change) -> None:
+        """Who is here between two polls, or in a grace, has no reader whom the watch would end."""
+        while True:
+            try:
+                await self._write()  # what is not there yet would not be found
+                async with self._writing:
+                    lost = await self._hub.database.control(store.without_right, self.node, change)
+                    for each in lost:
+                        holding = self._ledger.holdings.get(each.connection)
+                        if holding is not None and holding.id not in self._polls:
+                            self._ledger.leave(holding, each.room, grace=0)
+                    if lost:
+                        self._announce(await self._hub.database.work(store.expel, self.node, lost))
+                        self._dirty.set()
+                return
+            except Exception as error:
+                metrics.dropped.labels("upkeep_failed").inc()
+                logger.warning("who may still be here could not be asked and will be again: %r", error)
+                await asyncio.sleep(self._hub.config.heal_interval)
 
     def _remember(self, holding: Holding, reader: Reader) -> None:
         """What this poll's client knows of the room, for its next one."""

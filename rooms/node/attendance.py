@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from django.core.exceptions import ImproperlyConfigured
 
+from rooms.changes import Change
 from rooms.delivery.reader import Reader
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ class Attendance(Protocol):
 
         :param ended: it may not read the room any longer, and does not come back in a moment.
         """
+
+    def doubted(self, change: Change) -> None:
+        """Rights may have changed. Readers who lost theirs leave by themselves; this is for who is here without one."""
 
     def closed(self, connection: Connection) -> None:
         """``connection.closed`` says why. Its readers have left."""

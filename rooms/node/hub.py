@@ -148,6 +148,8 @@ class Hub:
     def _rights_changed(self, notice: Notice) -> None:
         change = changes.opened(notice)
         self.watch.doubt(change)
+        if self.attendance is not None:
+            self.attendance.doubted(change)
         if change.tenants:
             self.run(self.read_limits())
 

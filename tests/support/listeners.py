@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import msgspec
@@ -128,3 +129,42 @@ class Listener:
     async def _shut(self, close: Close) -> None:
         self.closed = close
         self.heard.set()
+
+
+class Visitor(Listener):
+    """A listener who is counted as every connection is, and :meth:`goes`.
+
+    ``people`` is who is here, by id, as states and differences told it; None before the first state.
+    """
+
+    def __init__(self, hub: Hub, user: Any, number: int = 0) -> None:
+        super().__init__(hub, user, number)
+        del hub.connections[self.connection.id]
+        self._stay = ExitStack()
+        self._stay.enter_context(hub.holding(self.connection))
+
+    def goes(self) -> None:
+        """The connection is lost."""
+        self._stay.close()
+
+    @property
+    def presence(self) -> list[Any]:
+        return [vector for vector in self.vectors if vector[0].startswith("presence.")]
+
+    @property
+    def people(self) -> dict[str, Any] | None:
+        people: dict[str, Any] | None = None
+        for name, data, _ in self.presence:
+            if name == "presence.state":
+                people = {person["user"]["id"]: person for person in data["people"]}
+            elif name == "presence.diff":
+                assert people is not None, "a difference before any state"
+                left = {person["user"]["id"] for person in data["left"]}
+                people |= {person["user"]["id"]: person for person in (*data["joined"], *data["changed"])}
+                people = {id: person for id, person in people.items() if id not in left}
+        return people
+
+    async def knows(self, *users: Any) -> None:
+        """Wait until these and no others are here."""
+        wanted = {str(user.pk) for user in users}
+        await self.until(lambda one: one.people is not None and one.people.keys() == wanted)
