@@ -25,7 +25,7 @@ _open: weakref.WeakSet[Database] = weakref.WeakSet()
 
 
 class Database:
-    """Two bounded pools; what does not fit waits, and tenants have turns.
+    """Two bounded pools, and a thread for upkeep; what does not fit waits, and tenants have turns.
 
     A thread keeps a SQLite connection open between jobs (opening one takes longer than a commit); any other one goes
     back to the driver's pool after each job, so that the node holds no more of them than it has threads at work.
@@ -34,6 +34,7 @@ class Database:
     def __init__(self, *, threads: int, control_threads: int) -> None:
         self._work = _Pool(threads, "rooms-work")
         self._control = _Pool(control_threads, "rooms-control")
+        self._upkeep = _Pool(1, "rooms-upkeep")
         _open.add(self)
 
     async def work(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -52,9 +53,13 @@ class Database:
         """As :meth:`control`, in the turn of whoever asks: what one person floods delays another by a job."""
         return await self._control.run(whose, lambda: _job(function, *args, **kwargs))
 
+    async def upkeep(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run on the thread that may wait for the disk, while nobody waits for it."""
+        return await self._upkeep.run("", lambda: _job(function, *args, **kwargs))
+
     def close(self) -> None:
         """Finish what runs, drop what waits. May be called twice."""
-        for pool in (self._work, self._control):
+        for pool in (self._work, self._control, self._upkeep):
             pool.close()
         _open.discard(self)
 

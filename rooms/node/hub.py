@@ -26,6 +26,7 @@ from rooms.contract import UNAUTHENTICATED, Cursor, Refused, Right, not_found, u
 from rooms.delivery.frames import Notice, vector
 from rooms.delivery.reader import Reader
 from rooms.delivery.session import Join
+from rooms.node import checkpoint
 from rooms.node.attendance import Attendance
 from rooms.node.connection import Connection
 from rooms.node.database import CHUNK, Database, chunks
@@ -110,10 +111,13 @@ class Hub:
         self.run(self._every(self.config.grant_ttl / 3, self.read_limits))
         if self.store is not None:
             self.run(self._every(SLOT / 2.5, self.seats.share))
+        if checkpoint.begin():
+            self.run(self._every(checkpoint.EVERY, self.checkpoint))
         self.run(self._tick())
 
     async def stop(self) -> None:
         """Finish the commands, leave the layer, end the threads."""
+        checkpoint.end()
         await self.writer.drain()
         if self.attendance is not None:
             await self.attendance.stop()
@@ -378,6 +382,9 @@ class Hub:
                     self.end(list(followed.readers), "revoked")
                 else:
                     followed.compare(head, position)
+
+    async def checkpoint(self) -> None:
+        await self.database.upkeep(checkpoint.run)
 
     def _heal_one(self, room: UUID) -> None:
         """Its group was joined: what was announced before that was not heard."""
