@@ -552,7 +552,7 @@ static void perform(double seconds, int window, double rate) {
     }
     uint64_t expected = 0;
     for (int64_t each = run.first; each < number; each++) expected += listening[each % plan.rooms];
-    double elapsed = ((window ? run.ended : now()) - run.began) / 1e9;
+    double elapsed = ((window && run.delivered ? run.ended : now()) - run.began) / 1e9;
     printf("{\"sent\": %lu, \"delivered\": %lu, \"missing\": %ld, \"disorder\": %lu, \"died\": %d, \"seconds\": %.4f, "
            "\"frames\": %lu, \"reads\": %lu, \"bytes\": %lu, \"busy\": %.3f",
            run.sent, run.delivered, (int64_t)(expected - run.delivered), run.disorder, dead - died, elapsed, run.frames,

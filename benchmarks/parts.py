@@ -28,6 +28,7 @@ Record = dict[str, Any]
 PACE = 20  # messages a second
 WINDOWS = (1, 64)  # messages in flight
 MOST_FLOODS = 5
+SETTLING = 40  # half seconds, at most
 LONGEST = 8  # seconds that what is in flight may need to arrive; a slow peer gets fewer at once
 FIRST_READERS = 100  # come before memory is looked at, so that what is loaded at first use is not counted
 RESTING = (
@@ -59,8 +60,14 @@ def started(bench: Bench, start: Callable[[Bench], Any]) -> Iterator[Server]:
 
 @contextmanager
 def talking(bench: Bench, server: Server, readers: int, *more: str, rooms: int = 1) -> Iterator[Load]:
+    """The clients, when all have come and the server has done what their coming gave it to do."""
     log = bench.file("load.log")
     with loading(server.talk, server.port, readers, *more, rooms=rooms, core=bench.client_core, log=log) as load:
+        for _ in range(SETTLING):
+            before = cpu_seconds(server.pids)
+            load.rest(0.5)
+            if cpu_seconds(server.pids) - before < 0.05:
+                break
         yield load
 
 
@@ -158,7 +165,6 @@ def fanout(bench: Bench, options: Options) -> Iterator[Record]:
 
 def _fanout(bench: Bench, name: str, readers: int, seconds: float) -> Iterator[Record]:
     with started(bench, PEERS[name].start) as server, talking(bench, server, readers) as load:
-        load.rest(0.3)
         speed = flood(load, server, 0.5, 1)["per_cpu"]  # it warms up meanwhile
         most = max(1, int(speed * LONGEST / readers))
         for window in WINDOWS:
@@ -181,12 +187,10 @@ def rest(bench: Bench, options: Options) -> Iterator[Record]:
 
 
 def _rest(bench: Bench, name: str, readers: int) -> Iterator[Record]:
-    with started(bench, PEERS[name].start) as server, talking(bench, server, FIRST_READERS) as first:
-        first.rest(1)
+    with started(bench, PEERS[name].start) as server, talking(bench, server, FIRST_READERS):
         before, used = memory(server.pids), cpu_seconds(server.pids)
         with talking(bench, server, readers) as load:
             used = cpu_seconds(server.pids) - used
-            load.rest(2)
             yield {
                 "kb": (memory(server.pids) - before) / 1024 / readers,
                 "handshakes_per_second": readers / load.came["seconds"],
