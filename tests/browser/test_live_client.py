@@ -492,6 +492,15 @@ def test_it_stays_away_after(server: Server, code: int) -> None:
     assert len(server.sockets) == 1
 
 
+def test_an_end_by_an_administrator_is_said_and_who_speaks_is_back(server: Server) -> None:
+    server.join()
+    server.say(["live.bye", {"code": 4440, "reason": "disconnected by an administrator"}])
+    server.sockets[-1].close(code=4440, reason="disconnected by an administrator")
+    expect(server.person.status).to_have_text("Live updates have stopped: disconnected by an administrator.")
+    server.person.say("hello again")
+    server.until(lambda: len(server.sockets) == 2)
+
+
 def test_a_login_that_ended_is_tried_once_more(server: Server) -> None:
     server.join()
     server.sockets[-1].close(code=4501)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from asgiref.sync import sync_to_async
 from django.db import transaction
 
 from presence import directory, store
@@ -25,8 +24,6 @@ from tests.support.listeners import Listener
 from tests.support.world import World
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-off_loop = sync_to_async(thread_sensitive=False)
 
 
 @pytest.fixture(params=[3_600, 0.1], ids=["told", "not told"])
@@ -57,10 +54,9 @@ async def test_a_marked_connection_is_closed_and_the_others_stay(
             await listener.join("acme/general")
         await bob.until(lambda heard: any(len(people(vector)) == 2 for vector in heard.vectors))
         if renewal < 1:
-            [key] = await off_loop(keys)("bob")
-            await off_loop(store.mark)([key])  # the order itself is lost on its way
+            await node.database.work(store.mark, await node.database.work(keys, "bob"))  # the order is lost on its way
         else:
-            assert await off_loop(order)("bob") == 1
+            assert await node.database.work(order, "bob") == 1
         await bob.until(lambda heard: heard.closed is not None)
         assert bob.closed == DISCONNECTED
         assert ann.closed is None
