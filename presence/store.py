@@ -28,6 +28,7 @@ from presence.state import Batch, Sitting, together
 from rooms import access, changes
 from rooms.conf import config as rooms_config
 from rooms.contract import Person, Right
+from rooms.log import writing
 from rooms.models import Room
 from rooms.node.database import chunks
 
@@ -133,7 +134,7 @@ def write(node: str, batch: Batch) -> Written:
     :param node: empty for a process that has no connections, and only something to say.
     :raises LeaseLost: nothing was written.
     """
-    with transaction.atomic():
+    with writing():
         if connection.vendor == "postgresql":  # of a node that stands still in the middle of its own
             with connection.cursor() as cursor:
                 cursor.execute(
