@@ -339,20 +339,20 @@ def unmark(connections: Collection[UUID]) -> None:
 # --- rights that end -------------------------------------------------------------------------------------------------
 
 
-def without_right(node: str, change: changes.Change) -> list[Lost]:
-    """Who is counted on this node without a reader, between two polls or in a grace, and may not read the room any more
-    after this change.
+def without_right(node: str, between: Collection[UUID], change: changes.Change | None) -> list[Lost]:
+    """Who is counted on this node without a reader and may not read the room any more.
+
+    :param between: connections that are between two polls; in a grace are those that the rows say.
+    :param change: after which one; None for all of them.
     """
-    slugs = change.tenants | {address.partition("/")[0] for address in change.rooms}
-    rows = (
-        Seat.objects.filter(Q(open=False) | Q(leaves__isnull=False), node=node)
-        .filter(Q(user__in=change.users) | Q(room__tenant__slug__in=slugs))
-        .select_related("room__tenant")
-    )
+    rows = Seat.objects.filter(Q(open=False) | Q(connection__in=between), node=node).select_related("room__tenant")
+    if change is not None:
+        slugs = change.tenants | {address.partition("/")[0] for address in change.rooms}
+        rows = rows.filter(Q(user__in=change.users) | Q(room__tenant__slug__in=slugs))
     asks = {
         seat: (seat.user_id, seat.room.address)
         for seat in rows
-        if str(seat.user_id) in change.users or change.touches(seat.room.address)
+        if change is None or str(seat.user_id) in change.users or change.touches(seat.room.address)
     }
     grants = access.authorize_many(asks.values())
     lost = []

@@ -177,27 +177,34 @@ class Tracker:
         self._dirty.set()
 
     def doubted(self, change: Change) -> None:
-        self._hub.run(self._expel(change))
+        self._hub.run(self._expel_surely(change))
 
-    async def _expel(self, change: Change) -> None:
-        """Who is here between two polls, or in a grace, has no reader whom the watch would end."""
+    async def _expel_surely(self, change: Change) -> None:
         while True:
             try:
                 await self._write()  # what is not there yet would not be found
-                async with self._writing:
-                    lost = await self._hub.database.control(store.without_right, self.node, change)
-                    for each in lost:
-                        holding = self._ledger.holdings.get(each.connection)
-                        if holding is not None and holding.id not in self._polls:
-                            self._ledger.leave(holding, each.room, grace=0)
-                    if lost:
-                        self._announce(await self._hub.database.work(store.expel, self.node, lost))
-                        self._dirty.set()
+                await self._expel(change)
                 return
             except Exception as error:
                 metrics.dropped.labels("upkeep_failed").inc()
                 logger.warning("who may still be here could not be asked and will be again: %r", error)
                 await asyncio.sleep(self._hub.config.heal_interval)
+
+    async def _expel(self, change: Change | None) -> None:
+        """Who is here between two polls, or in a grace, has no reader whom the watch would end.
+
+        :param change: None to ask about all of them.
+        """
+        async with self._writing:
+            between = {id for id, each in self._ledger.holdings.items() if each.until is not None} - self._polls.keys()
+            lost = await self._hub.database.control(store.without_right, self.node, between, change)
+            for each in lost:
+                holding = self._ledger.holdings.get(each.connection)
+                if holding is not None and holding.id not in self._polls:
+                    self._ledger.leave(holding, each.room, grace=0)
+                    self._dirty.set()
+            if lost:
+                self._announce(await self._hub.database.work(store.expel, self.node, lost))
 
     def _remember(self, holding: Holding, reader: Reader) -> None:
         """What this poll's client knows of the room, for its next one."""
@@ -318,6 +325,7 @@ class Tracker:
                 async with self._writing:
                     self._begin_again()
                 return 0
+            await self._expel(None)
         await self._obey()
         if now - self._kept > self._config.renewal * 2:  # without the database: the others were too, perhaps
             self._judges = now + self._config.renewal * 2

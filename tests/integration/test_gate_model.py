@@ -1,7 +1,8 @@
 """Random tenants, parts and rooms, and people who listen by every transport, against a model of who may see what.
 
 Nothing reaches who may not have it: no event, no error that differs from that of a room which is not there, no list, no
-hole in a sequence; and a refusal costs the same statements as absence. Who may have it gets all of it.
+hole in a sequence, nobody's presence; and a refusal costs the same statements as absence. Who may have it gets all of
+it. Nobody is named to others, or counted, in a room that they may not read.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
+from hypothesis import settings as conduct
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from websockets.exceptions import ConnectionClosed
 
+from presence.models import Seat
+from presence.tracker import Tracker
 from realtime_project.asgi import application
 from rooms import access
 from rooms.conf import Config
@@ -120,7 +124,8 @@ class Here:
         self.run(self._start())
 
     async def _start(self) -> None:
-        self.hub = running._hub = Hub(Config(heal_interval=3_600, grant_ttl=3_600, feed_linger=0.01))
+        config = Config(heal_interval=3_600, grant_ttl=3_600, feed_linger=0.01)
+        self.hub = running._hub = Hub(config, attendance=Tracker)
         self.hub.start()
         listening = socket.create_server(("127.0.0.1", 0))
         port = listening.getsockname()[1]
@@ -149,6 +154,7 @@ class Ear:
     client: LiveClient
     joined: set[str]
     inspected: int = 0  # of its events
+    noticed: int = 0  # of what it heard of others' presence
     since: int = 0  # the step at which that was
 
 
@@ -477,8 +483,35 @@ class Gate(RuleBasedStateMachine):
                 if kind not in ("live.left", "live.cursor"):
                     able = any(room in able.get(ear.name, ()) for able in self.history[step:])
                     assert able, f"{ear.name} heard {kind} of {room} by {ear.client.transport}, at step {self.step}"
+            self._notice(ear)
             ear.inspected = len(ear.client.events)
             ear.since = self.step
+        await self._all_seats_are_rightful()
+
+    def _notice(self, ear: Ear) -> None:
+        """Each presence vector, and each person in it, is of a time when both might read the room."""
+        names = {str(user.pk): name for name, user in self.users.items()}
+        for kind, data, meta in ear.client.presence[ear.noticed :]:
+            people = [person for key in ("people", "joined", "changed") for person in data.get(key, ())]
+            for name in [ear.name, *(names[person["user"]["id"]] for person in people)]:
+                able = any(meta["room"] in able.get(name, ()) for able in self.history[ear.since :])
+                assert able, f"{ear.name} heard {kind} of {meta['room']} with {name}, at step {self.step}"
+        ear.noticed = len(ear.client.presence)
+
+    async def _all_seats_are_rightful(self) -> None:
+        """Nobody stays who may not read the room, without a reader either."""
+        tracker = self.hub.attendance
+        assert isinstance(tracker, Tracker)
+        await tracker._expel(None)  # as each renewal does, for what nobody tells of
+        names = {user.pk: name for name, user in self.users.items()}
+
+        def wrongful() -> list[tuple[str, str]]:
+            seats = [(names[seat.user_id], seat.room.address) for seat in Seat.objects.select_related("room__tenant")]
+            return [(name, address) for name, address in seats if not self.model.may_join(name, address)]
+
+        async with asyncio.timeout(20):
+            while await self.hub.database.work(wrongful):
+                await asyncio.sleep(0.02)  # its grace, and the next batch
 
     async def _listens_on(self, ear: Ear) -> bool:
         """Hear what has come; whether the connection stays."""
@@ -507,7 +540,8 @@ class Gate(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def here(transactional_db: None) -> Iterator[Here]:
+def here(transactional_db: None, settings: Any) -> Iterator[Here]:
+    settings.PRESENCE = {"LEAVE_GRACE": 0.2, "FLUSH": 0.02}
     here = Here()
     yield here
     here.close()
@@ -517,7 +551,7 @@ def test_nothing_reaches_who_may_not_have_it(here: Here) -> None:
     Gate.here = here
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Gate,
-        settings=settings(
+        settings=conduct(
             max_examples=EXAMPLES,
             stateful_step_count=STEPS,
             deadline=None,
