@@ -109,7 +109,7 @@ class Crowd:
         everybody = self.truth(set())
         began = time.monotonic()
         try:
-            await crowd.enter(self.members)
+            await crowd.enter(self.members, seconds=600)
             entered = time.monotonic() - began
             await self._all_know(self.members, everybody, 60, "everybody knows everybody")
             self.story.append(

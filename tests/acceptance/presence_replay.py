@@ -33,8 +33,10 @@ from tests.support.multitude import Soul
 from tests.support.sites import Site
 
 FILES = ("2005-06-20.txt", "2006-08-23.txt", "2007-08-19.txt")
+AT_ONCE = 10  # handshakes of one file
 POINTS = 10  # lines at which the rosters are compared
-PATIENCE = 30.0  # seconds that a roster may take to become right
+POLL_LEASE = 30  # seconds, the least: a long-poller who goes between two polls says nothing
+PATIENCE = POLL_LEASE + 20  # seconds that a roster may take to become right
 
 COMES = re.compile(rb"=== (.+?)(?: {1,2}\[[^\s\]]*@[^\s\]]*\])? {1,2}has joined [#&]\S+\Z")
 GOES = re.compile(rb"=== (.+?)(?: {1,2}\[[^\s\]]*@[^\s\]]*\])? {1,2}has left [#&]\S+")
@@ -86,20 +88,25 @@ class Part:
         points = {len(self.moves) * (number + 1) // POINTS for number in range(POINTS)}
         observer = KnowingSocket(addresses, self.observer.badge, self.room, addresses[0])
         here: dict[str, Knowing] = {}
+        coming: dict[str, asyncio.Task[None]] = {}
         try:
             await crowd.enter([observer])
             for number, move in enumerate(self.moves, start=1):
                 if move.comes:
                     kind = KINDS[number % len(KINDS)]
                     start = addresses[number % len(addresses)]
-                    here[move.nick] = kind(addresses, self.people[move.nick].badge, self.room, start)
-                    await crowd.enter([here[move.nick]])
+                    one = here[move.nick] = kind(addresses, self.people[move.nick].badge, self.room, start)
+                    coming[move.nick] = asyncio.create_task(crowd.enter([one]))
                 else:
+                    await coming.pop(move.nick)
                     one = here.pop(move.nick)
                     await one.leave()
                     self.problems += one.wrong
                 if number in points:
+                    await asyncio.gather(*coming.values())
                     await self._compare(observer, set(here), move.line)
+                elif number % AT_ONCE == 0:
+                    await asyncio.gather(*coming.values())
         finally:
             await crowd.leave([observer, *here.values()])
         self.problems += [what for one in (observer, *here.values()) for what in one.wrong]
@@ -121,15 +128,20 @@ class Part:
         self.sizes.append(len(truth))
 
 
+async def play(parts: Sequence[Part], addresses: Sequence[Address]) -> None:
+    await asyncio.gather(*(part.play(addresses) for part in parts))
+
+
 def prepared(site: Site, folder: Path, files: Sequence[str]) -> Iterator[Part]:
-    [observer] = multitude.make(site, ["observer"])
     with closing(log_in(site.url, "alice")) as alice:
         for number, name in enumerate(files):
             data = {"slug": f"irc-{number}", "name": name}
             assert alice.post("/api/tenants/acme/rooms/", json=data).status_code == 201
             found = list(moves((folder / name).read_bytes()))
             nicks = sorted({move.nick for move in found})
-            souls = multitude.make(site, [f"{number}-{nick.encode().hex()}" for nick in nicks])
+            observer, *souls = multitude.make(
+                site, [f"{number}-observer", *(f"{number}-{nick.encode().hex()}" for nick in nicks)]
+            )
             yield Part(name, f"acme/irc-{number}", found, dict(zip(nicks, souls, strict=True)), observer)
 
 
@@ -140,23 +152,22 @@ def main() -> int:
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="postgresql")
     options = parser.parse_args()
     crowd.room_for(4_000)
-    problems, story = [], []
     with (
         stages.sites(options.database) as sites,
-        sites.running(nodes=2, layer="valkey", demo=True, rooms={"ROSTER_LIMIT": 5_000}) as site,
+        sites.running(
+            nodes=2, layer="valkey", demo=True, rooms={"ROSTER_LIMIT": 5_000}, presence={"POLL_LEASE": POLL_LEASE}
+        ) as site,
     ):
         addresses = [stages.address(node) for node in site.nodes]
-        for part in prepared(site, options.folder, options.files):
-            began = time.monotonic()
-            asyncio.run(part.play(addresses))
-            comes = sum(move.comes for move in part.moves)
-            story.append(
-                f"{part.file}: {len(part.people)} people, {comes} comings, {len(part.moves) - comes} goings in "
-                f"{time.monotonic() - began:.0f} s; rosters of {part.sizes} people; "
-                f"right after seconds: {tally.quantiles(part.took)}"
-            )
-            problems += part.problems
-    print("\n".join(story))
+        parts = list(prepared(site, options.folder, options.files))
+        asyncio.run(play(parts, addresses))
+    for part in parts:
+        comes = sum(move.comes for move in part.moves)
+        print(
+            f"{part.file}: {len(part.people)} people, {comes} comings, {len(part.moves) - comes} goings; rosters of "
+            f"{part.sizes} people; right after seconds: {tally.quantiles(part.took)}"
+        )
+    problems = [problem for part in parts for problem in part.problems]
     for problem in problems[:20]:
         print(f"WRONG: {problem}")
     print("WRONG" if problems else "At every line who is here is who the log says.")

@@ -32,6 +32,7 @@ class Postgres:
             self._server = get_server(folder, cleanup_mode="delete")
         info = self._server.get_postmaster_info()
         self._host = info.socket_dir
+        self.log = folder / "log"
         # A crash of the machine is not what tests are about, and waiting for the disk is most of their time.
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):
             self.run(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.SQL(setting)))
