@@ -327,8 +327,8 @@ def mark(connections: Collection[UUID]) -> None:
         Connection.objects.filter(pk__in=chunk).update(disconnect=True)
 
 
-def marked(node: str) -> frozenset[UUID]:
-    return frozenset(Connection.objects.filter(node=node, disconnect=True).values_list("pk", flat=True))
+def marked(node: str) -> set[UUID]:
+    return set(Connection.objects.filter(node=node, disconnect=True).values_list("pk", flat=True))
 
 
 def unmark(connections: Collection[UUID]) -> None:

@@ -75,6 +75,7 @@ class Tracker:
         self._holdings: dict[Connection, Holding] = {}
         self._polls: dict[UUID, Connection] = {}  # by holding, the poll that came last
         self._polled: dict[Connection, set[UUID]] = {}  # the rooms that it asked for
+        self._ending: set[UUID] = set()  # holdings of long-pollers whose next poll is their last
         self._told: dict[tuple[UUID, UUID], int] = {}  # the version that a long-poller has of a room
         self._here: dict[UUID, Here] = {}
         self._counts: dict[UUID, tuple[str, dict[str, int]]] = {}  # to be told in each ``~all``
@@ -108,6 +109,8 @@ class Tracker:
         else:
             holding = self._hold(connection, Row.key(connection.user, connection.id), None)
         self._holdings[connection] = holding
+        if holding.id in self._ending:
+            self._hub.run(self._try(self._obey))
 
     def _polling(self, connection: Connection, key: UUID) -> Holding:
         now = self._hub.loop.time()
@@ -138,10 +141,10 @@ class Tracker:
             if self._polls.get(holding.id) is not connection:  # another poll has taken over
                 return
             del self._polls[holding.id]
-            if _answered(connection):
-                for room in [room for room in holding.seats if room not in polled]:
-                    self._ledger.leave(holding, room)
-            else:
+            answered = _answered(connection)
+            for room in [room for room in holding.seats if room not in polled or not answered]:
+                self._ledger.leave(holding, room)
+            if not answered:  # perhaps before its rooms were joined: it has left those of the polls before it
                 self._ledger.close(holding)
         self._dirty.set()
 
@@ -344,6 +347,7 @@ class Tracker:
             if holding.id in marked:
                 connection.close(DISCONNECTED)
                 closed.add(holding.id)
+        self._ending = marked - closed
         if closed:
             ours.disconnected.inc(len(closed))
             await self._hub.database.control(store.unmark, closed)
