@@ -171,8 +171,8 @@ class Crowd:
             for user in truth[member.room] - people - late.keys()
         ]
         self.story.append(
-            f"of {len(stay) - len(late)} people who stayed or came back in time, {len(set(flickers))} were said to have "
-            f"left and {len(set(missing))} were missing in a state, to any of {len(stay)} readers"
+            f"of {len(stay) - len(late)} people who stayed or came back in time, {len(set(flickers))} were said to "
+            f"have left and {len(set(missing))} were missing in a state, to any of {len(stay)} readers"
         )
         if flickers or missing:
             self.problems.append(f"flickered: {len(flickers)} times left, {len(missing)} times missing")
