@@ -92,7 +92,7 @@ class LiveConsumer(AsyncConsumer):
     def __init__(self) -> None:
         super().__init__()
         self.calls = 0  # commands under way
-        self.call_ended = asyncio.Event()
+        self.call_ended: asyncio.Future[None] | None = None  # an event has a queue of 700 bytes
         self.refusals = 0
         self.pressure: Pressure | None = None  # since something was refused
 
@@ -121,8 +121,10 @@ class LiveConsumer(AsyncConsumer):
         with seat:
             await self.send_message({"type": "websocket.accept", "subprotocol": chosen})
             connection, greeting = self.open(who, seat)
+            scope["headers"].clear()  # nobody asks for them any more, and of a browser they are kilobytes
             with self.hub.holding(connection):
                 connection.say(greeting)
+                del greeting
                 try:
                     async with asyncio.timeout(None) as self.patience:
                         code = await self.converse(connection)
@@ -140,6 +142,8 @@ class LiveConsumer(AsyncConsumer):
             if connection.closed is None and not self.hub.draining:
                 data = message.get("text")
                 await self.carry_out(connection, data if data is not None else message.get("bytes"))
+                del data
+            del message  # else it is kept until the next one comes
 
     # --- the handshake
 
@@ -218,8 +222,7 @@ class LiveConsumer(AsyncConsumer):
 
     async def perform(self, connection: Socket, request: Request) -> None:
         while self.calls >= self.hub.config.max_calls:  # unread input waits in the socket
-            self.call_ended.clear()
-            await self.call_ended.wait()
+            await self.one_answered()
         self.calls += 1
         future = self.hub.submit(Command(connection.user, request, connection=connection.id))
         future.add_done_callback(partial(self.answer, connection, request.id))
@@ -245,15 +248,19 @@ class LiveConsumer(AsyncConsumer):
 
     def answer(self, connection: Socket, id: str | None, future: asyncio.Future[Outcome]) -> None:
         self.calls -= 1
-        self.call_ended.set()
+        if self.call_ended is not None and not self.call_ended.done():
+            self.call_ended.set_result(None)
         if not future.cancelled() and (vector := told(id, future.result())):
             connection.say(vector)
 
     async def all_answered(self) -> None:
         """Vectors are handled in order: what was asked before a join is done before it."""
         while self.calls:
-            self.call_ended.clear()
-            await self.call_ended.wait()
+            await self.one_answered()
+
+    async def one_answered(self) -> None:
+        self.call_ended = self.hub.loop.create_future()
+        await self.call_ended
 
     async def renew(self, connection: Socket, id: str, ticket: str) -> None:
         """The same person shows a newer ticket."""

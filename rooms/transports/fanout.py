@@ -25,6 +25,7 @@ VERSION = "1.0"
 
 MASKED = 0x80
 HEAD = 6  # bytes before the payload of a short frame of a client: two, and the mask
+LARGE = 1_000  # bytes of a message that are not kept until the next one comes
 SHORT = 126  # bytes of a payload, from which on its length takes more room
 
 Listener = Callable[[bytes, bool], bool]
@@ -103,6 +104,7 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
         self.writable = self._gate  # type: ignore[assignment]
         self._ahead = 1  # the handshake, and sends that wait for the socket: no direct write overtakes them
         self._listener: Listener | None = None
+        self._is_laden = False  # the parser holds a message worth forgetting
         self._pong = b""  # to be sent when the socket takes more
 
     # --- the extension
@@ -156,9 +158,12 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
     def _forget_handshake(self) -> None:
         """Nobody asks for it any more, and of a browser it is five kilobytes."""
         del self.request, self.response, self.scope
-        parser: Any = self.conn.parser
-        if _is_between_frames(parser.gi_yieldfrom):  # else its client speaks before it is answered
-            self.conn.parser = Protocol.parse(self.conn)  # the one before holds the request
+        self._renew_parser(self.conn.parser)
+
+    def _renew_parser(self, parser: Any) -> None:
+        """A parser keeps what it gave last, the request too, until the next is whole."""
+        if _is_between_frames(parser) or _is_between_frames(parser.gi_yieldfrom):
+            self.conn.parser = Protocol.parse(self.conn)
             next(self.conn.parser)
 
     def handle_ping(self) -> None:
@@ -180,6 +185,9 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
         if self._listener is not None and self._inbox.is_awaited and self._is_heard(data):
             return
         super().data_received(data)
+        if self._is_laden:
+            self._is_laden = False
+            self._renew_parser(self.conn.parser)
         if self.conn.handshake_exc is not None and not self.handshake_initiated and not self.transport.is_closing():
             # Refused by the parser, for its length, say: the answer is made, and nobody sends it or hangs up.
             self.handshake_complete = self.close_sent = True
@@ -198,6 +206,7 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
         return self._listener(apply_mask(data[HEAD:], data[2:HEAD]), data[0] == TEXT)
 
     def send_receive_event_to_app(self) -> None:
+        self._is_laden = len(self.frames[-1]) > LARGE
         if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf8(self.frames):
             self.frames = []
             self.conn.send_close(1007)
@@ -230,7 +239,7 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
 
 def _is_between_frames(parser: Any) -> bool:
     """Whether this parser of ``websockets`` has no byte of a frame that is not over yet."""
-    inner = parser and parser.gi_yieldfrom
+    inner = getattr(parser, "gi_yieldfrom", None)
     return inner is not None and inner.gi_code is StreamReader.at_eof.__code__
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
+from websockets.frames import Frame
 from websockets.http11 import Request
 
 from rooms.delivery.frames import EXTENSION
@@ -341,3 +342,16 @@ async def test_nothing_of_the_handshake_is_kept() -> None:
         gc.collect()
         assert not [each for each in gc.get_objects() if isinstance(each, Request)]
         assert not hasattr(one.protocol, "scope")
+
+
+async def test_nor_a_large_message_that_was_taken() -> None:
+    async with opened() as one:
+        listening(one)
+        await one.peer.send(client_frame(b"x" * 5_000))
+        assert len((await one.receive())["text"]) == 5_000
+        gc.collect()
+        assert not [each for each in gc.get_objects() if isinstance(each, Frame)]
+        receiving = asyncio.create_task(one.receive())
+        for piece in (client_frame(b"y" * 5_000)[:3_000], client_frame(b"y" * 5_000)[3_000:]):
+            await one.peer.send(piece)
+        assert (await receiving)["text"] == "y" * 5_000
