@@ -174,7 +174,7 @@ async def test_the_server_keeps_to_the_window(links: Links, cell: Cell, room: st
 
 async def test_more_is_acknowledged_than_was_sent(links: Links, cell: Cell, room: str) -> None:
     client = await links.open("bob", {room: None})
-    await client.send(["live.ack", {"frames": 1}])
+    await client.send(["live.ack", {"frames": 1_000}])
     assert await client.ended() == 4500
 
 
