@@ -66,6 +66,11 @@ def test_axe_finds_nothing_on_any_page(visit: Visit, rest: Rest, seen_on: dict[s
         found[address] = complaints(bob.page)
     bob.page.goto(talk)
     bob.is_connected()
+    expect(bob.page.locator("[data-people]")).to_have_count(1)
+    if kind == "phone":
+        bob.page.get_by_role("button", name="1 person here").click()
+    bob.page.get_by_text("My status").click()
+    found["who is here"] = complaints(bob.page)
     bob.page.context.set_offline(True)
     expect(bob.status).to_have_text("You are offline")
     bob.say("kept")

@@ -13,16 +13,19 @@ from tests.support.sites import Site
 
 
 def test_rooms_live_on_any_page(browser: Browser, live_site: Callable[..., Site]) -> None:
-    site = live_site(demo=True)
+    site = live_site(demo=True, rooms={"ROSTER_LIMIT": 2})
     people = {}
-    for name in ("alice", "bob"):
+
+    def come(name: str) -> Person:
         context = browser.new_context(base_url=site.url)
         with closing(log_in(site.url, name)) as client:
             cookies = [{"name": key, "value": value, "url": site.url} for key, value in client.cookies.items()]
         context.add_cookies(cookies)
         people[name] = Person(context.new_page())
         people[name].page.goto("/host/desk/")
-    alice, bob = people.values()
+        return people[name]
+
+    alice, bob = come("alice"), come("bob")
     sockets = alice.page.evaluate("performance.getEntriesByType('resource').filter(e => e.name.includes('/ws')).length")
     assert sockets <= 1, "the rooms of a page share one connection"
     for person, number in ((alice, 3), (bob, 2)):  # the board is not for bob
@@ -58,6 +61,15 @@ def test_rooms_live_on_any_page(browser: Browser, live_site: Callable[..., Site]
     back.get_by_role("textbox").fill("I am")
     back.get_by_role("textbox").press("Enter")
     expect(general.locator("[data-part=text]").last).to_have_text("I am")
+
+    # in a large room nobody is named by itself
+    dave = come("dave")
+    large = dave.page.locator("live-roster[room='acme/random']")
+    expect(large.get_by_role("heading", name="People here 3")).to_be_visible()
+    expect(large.get_by_role("listitem")).to_have_count(0)
+    large.get_by_role("button", name="Show who").click()
+    expect(large.get_by_role("listitem")).to_have_count(3)
+    assert sorted(large.locator("[data-part=name]").all_text_contents()) == ["Alice Archer", "Bob Baker", "Dave Dyer"]
     for person in people.values():
         assert person.complaints == []
         person.page.context.close()
