@@ -32,7 +32,7 @@ export function show(item, person) {
   const words = part(item, "status");
   words.textContent = STATUS[status] ?? status;
   words.classList.toggle("visually-hidden", status === "active"); // the rule, and so only heard
-  part(item, "text").textContent = text;
+  part(item, "saying").textContent = text;
   part(item, "means").textContent = means(person);
 }
 
