@@ -11,9 +11,9 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
+from presence.census import present
 from presence.contract import Present
 from presence.models import Connection, RoomPresence, Seat, Visit
-from presence.store import present
 from rooms.models import Room
 
 TRANSPORTS = ("ws", "sse", "poll")

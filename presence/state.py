@@ -8,10 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 from uuid import UUID
 
 from presence.contract import PresenceDiff, PresenceState, Present
+
+T = TypeVar("T")
+
+MOST = 5_000  # rows of a kind in one transaction: SQLite takes 32,766 values in a statement
 
 # --- what the node has to say ----------------------------------------------------------------------------------------
 
@@ -141,15 +146,16 @@ class Ledger:
         return gone
 
     def take(self, now: float) -> Batch:
-        """All that is to be written by now."""
-        batch = Batch(said=self._said)
-        for holding in self._connections.values():
+        """What is to be written by now, of each kind :data:`MOST` at a time."""
+        batch = Batch(said=self._said[:MOST])
+        del self._said[:MOST]
+        for holding in _some(self._connections):
             if self.holdings.get(holding.id) is holding:
                 batch.opened.append(holding)
                 holding.written = True
             elif holding.written:
                 batch.closed.append(holding)
-        for sitting in self._seats.values():
+        for sitting in _some(self._seats):
             here = not sitting.left and self.holdings.get(sitting.holding.id) is sitting.holding
             if here:
                 batch.entered.append(sitting)
@@ -158,7 +164,7 @@ class Ledger:
                 sitting.holding.seats.pop(sitting.room, None)
                 if sitting.written:
                     batch.left.append(sitting)
-        batch.renewed = [each for each in self._renewed.values() if self.holdings.get(each.id) is each]
+        batch.renewed = [each for each in _some(self._renewed) if self.holdings.get(each.id) is each]
         for room, dues in list(self._purges.items()):
             later = [due for due in dues if due > now]
             if len(later) < len(dues):
@@ -167,7 +173,6 @@ class Ledger:
                 self._purges[room] = later
             else:
                 del self._purges[room]
-        self._connections, self._seats, self._renewed, self._said = {}, {}, {}, []
         for rows in (batch.opened, batch.closed, batch.entered, batch.left, batch.renewed):
             rows.sort(key=lambda row: row.id)
         return batch
@@ -210,6 +215,11 @@ class Ledger:
 
     def next_purge(self) -> float | None:
         return min((min(dues) for dues in self._purges.values()), default=None)
+
+
+def _some(waiting: dict[UUID, T]) -> list[T]:
+    """Take these out, the first of them."""
+    return [waiting.pop(key) for key in list(islice(waiting, MOST))]
 
 
 # --- what it has heard -----------------------------------------------------------------------------------------------

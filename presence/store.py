@@ -1,4 +1,4 @@
-"""The rows of who is here: written in batches, read for rosters. Synchronous; nothing else touches them.
+"""The rows of who is here, written in batches. Synchronous; nothing else changes them.
 
 Each transaction takes its locks in one order: the node, rooms, connections, seats; within each by key.
 """
@@ -14,20 +14,19 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import Count, Exists, F, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
 from presence import metrics
 from presence.conf import config
-from presence.contract import Means, Present, Status
 from presence.models import Connection, Departure, Node, RoomPresence, Seat, Visit
 from presence.signals import person_left
-from presence.state import Batch, Sitting, together
+from presence.state import Batch, Sitting
 from rooms import access, changes
 from rooms.conf import config as rooms_config
-from rooms.contract import Person, Right
+from rooms.contract import Right
 from rooms.log import writing
 from rooms.models import Room
 from rooms.node.database import chunks
@@ -72,15 +71,6 @@ class Written(NamedTuple):
     lapsed: bool  # of the long-pollers that were to be renewed some had been given up
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A room as it was read: its people by id, or None where it has more than the limit."""
-
-    version: int
-    count: int
-    people: dict[str, Present] | None
-
-
 def clock() -> datetime:
     """The database's: those of the nodes may be wrong. SQLite's is this machine's."""
     if connection.vendor == "sqlite":
@@ -115,7 +105,7 @@ def _renew(node: str, now: datetime) -> None:
 
 def retire(node: str) -> None:
     """Nobody is connected here any more. Those who may come back elsewhere are kept until their grace is over."""
-    with transaction.atomic():
+    with writing():
         latest = (
             Seat.objects.filter(node=node).order_by(F("leaves").desc(nulls_last=True)).values_list("leaves").first()
         )
@@ -260,7 +250,8 @@ def _purge(node: str, rooms: Collection[UUID], now: datetime) -> dict[UUID, set[
     if not rooms:
         return {}
     over = list(Seat.objects.filter(room__in=rooms, leaves__lte=now).values_list("pk", "room_id", "user_id"))
-    _delete(Seat.objects.filter(pk__in=[pk for pk, _, _ in over]))
+    for chunk in chunks(over):
+        _delete(Seat.objects.filter(pk__in=[pk for pk, _, _ in chunk]))
     gone: dict[UUID, set[Any]] = defaultdict(set)
     for _, room, user in over:
         gone[room].add(user)
@@ -270,17 +261,16 @@ def _purge(node: str, rooms: Collection[UUID], now: datetime) -> dict[UUID, set[
 
 def _end_visits(node: str, visits: Collection[UUID], now: datetime) -> None:
     """Of these the ones that have no seat left."""
-    if not visits:
-        return
-    ended = Visit.objects.filter(pk__in=visits, ended=None).filter(~_seated())
-    if person_left.has_listeners():
-        Departure.objects.bulk_create(
-            [
-                Departure(node=node, room=visit.room_id, user=str(visit.user_id), since=visit.since, left=now)
-                for visit in ended
-            ]
-        )
-    ended.update(ended=now)
+    for chunk in chunks(list(visits)):
+        ended = Visit.objects.filter(pk__in=chunk, ended=None).filter(~_seated())
+        if person_left.has_listeners():
+            Departure.objects.bulk_create(
+                [
+                    Departure(node=node, room=visit.room_id, user=str(visit.user_id), since=visit.since, left=now)
+                    for visit in ended
+                ]
+            )
+        ended.update(ended=now)
 
 
 def _seated() -> Exists:
@@ -365,7 +355,7 @@ def without_right(node: str, between: Collection[UUID], change: changes.Change |
 
 def expel(node: str, lost: Collection[Lost]) -> Written:
     """These leave now."""
-    with transaction.atomic():
+    with writing():
         now = clock()
         rooms = {each.room for each in lost}
         _lock(rooms)
@@ -388,7 +378,7 @@ def clean(node: str) -> Written:
     rooms = set(Seat.objects.filter(leaves__lte=late).values_list("room_id", flat=True).distinct()[:CLEANED])
     rooms |= set(Visit.objects.filter(~_seated(), ended=None).values_list("room_id", flat=True).distinct()[:CLEANED])
     if rooms:
-        with transaction.atomic():
+        with writing():
             now = clock()
             _lock(rooms)
             touched = _purge(node, rooms, now)
@@ -406,12 +396,12 @@ def clean(node: str) -> Written:
 def _bury(node: str, dead: str, changes: dict[UUID, Change], listed: dict[UUID, Listed]) -> None:
     """Whichever node comes first does it; the others pass it by."""
     while True:
-        with transaction.atomic():
+        with writing():
             now = clock()
             rows = Node.objects.filter(pk=dead, lease_ends__lte=now)
             if connection.features.has_select_for_update_skip_locked:
                 rows = rows.select_for_update(skip_locked=True)
-            if not rows.exists() if connection.vendor == "sqlite" else not list(rows.values_list("pk")):
+            if rows.first() is None:
                 return
             Node.objects.filter(pk=dead).update(lease_ends=BURIED)
             rooms = sorted(set(Seat.objects.filter(node=dead).values_list("room_id", flat=True)))[:CLEANED]
@@ -478,76 +468,3 @@ def tell_departures(node: str, failed: Any) -> None:
         else:
             departure.delete()
             metrics.departures.labels("told").inc()
-
-
-# --- reading ---------------------------------------------------------------------------------------------------------
-
-
-def versions(rooms: Collection[UUID]) -> dict[UUID, int]:
-    return dict(RoomPresence.objects.filter(pk__in=rooms).values_list("pk", "version"))
-
-
-def find(wanted: Mapping[UUID, Collection[str] | None], limit: int) -> dict[UUID, Found]:
-    """Who is in these rooms: of the named people, or everybody where it says None. Three statements for them all."""
-    counted = {
-        pk: (version, count)
-        for pk, version, count in RoomPresence.objects.filter(pk__in=list(wanted)).values_list("pk", "version", "count")
-    }
-    every = [room for room, users in wanted.items() if users is None and counted.get(room, (0, 0))[1] <= limit]
-    key = get_user_model()._meta.pk
-    assert key is not None
-    named = {Visit.key(room, user) for room, users in wanted.items() for user in users or ()}
-    visits = list(Visit.objects.filter(room__in=every, ended=None).select_related("user")) if every else []
-    if named:
-        visits += Visit.objects.filter(pk__in=named, ended=None).select_related("user")
-    people = present(visits)
-    found = {}
-    for room, users in wanted.items():
-        version, count = counted.get(room, (0, 0))
-        whole = users is None and count > limit
-        found[room] = Found(version, count, None if whole else people.get(room, {}))
-    return found
-
-
-def present(visits: Collection[Visit]) -> dict[UUID, dict[str, Present]]:
-    """These people, by room and id; with ``user`` selected. One statement."""
-    seats: dict[tuple[UUID, Any], list[Seat]] = defaultdict(list)
-    wanted = {(visit.room_id, visit.user_id) for visit in visits}
-    rows = Seat.objects.filter(room__in={room for room, _ in wanted}, user__in={user for _, user in wanted})
-    for seat in rows if wanted else ():
-        if (seat.room_id, seat.user_id) in wanted:
-            seats[seat.room_id, seat.user_id].append(seat)
-    people: dict[UUID, dict[str, Present]] = defaultdict(dict)
-    for visit in visits:
-        mine = seats[visit.room_id, visit.user_id]
-        status, text = together((seat.status, seat.text, seat.told) for seat in _said(mine))
-        mine = [seat for seat in mine if seat.open] or mine
-        metas: dict[tuple[str, str], Means] = {}
-        for seat in sorted(mine, key=lambda seat: seat.since):
-            metas.setdefault((seat.transport, seat.device), Means(seat.transport, seat.since, seat.device))
-        people[visit.room_id][str(visit.user_id)] = Present(
-            user=Person.from_row(visit.user),
-            status=Status(status),
-            text=text,
-            since=visit.since,
-            metas=list(metas.values()),
-        )
-    return people
-
-
-def _said(seats: list[Seat]) -> list[Seat]:
-    """Those of one person whose status counts: of the closed ones what was said, until it is said anew on an open one
-    of the same kind. So it outlasts a reload.
-    """
-    opened = [seat for seat in seats if seat.open]
-    anew: dict[tuple[str, str], datetime] = {}
-    for seat in opened:
-        if seat.told is not None:
-            kind = seat.transport, seat.device
-            anew[kind] = max(seat.told, anew.get(kind, seat.told))
-    still = [
-        seat
-        for seat in seats
-        if not seat.open and seat.told is not None and seat.told > anew.get((seat.transport, seat.device), BURIED)
-    ]
-    return [*opened, *still] or seats

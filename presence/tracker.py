@@ -17,8 +17,8 @@ from uuid import UUID, uuid4
 
 import msgspec
 
+from presence import census, store
 from presence import metrics as ours
-from presence import store
 from presence.conf import config
 from presence.contract import DISCONNECTED, PresenceCounts
 from presence.models import Connection as Row
@@ -92,8 +92,8 @@ class Tracker:
             self._hub.run(work())
 
     async def stop(self) -> None:
-        if self._ledger.due or self.node:
-            await self._write()
+        while self._ledger.due and await self._write():
+            pass
         if self.node:
             await self._try(lambda: self._hub.database.work(store.retire, self.node))
 
@@ -268,6 +268,8 @@ class Tracker:
                 self._dirty.set()
             self._announce(written)
             self._hinted.set()
+            if self._ledger.due:  # more than one batch takes
+                self._dirty.set()
             return True
 
     async def _register(self) -> None:
@@ -434,7 +436,7 @@ class Tracker:
         for chunk in chunks(asked):
             try:
                 found = await self._hub.database.control(
-                    store.find, {here.followed.room: wanted for here, _, wanted in chunk}, self._limit
+                    census.find, {here.followed.room: wanted for here, _, wanted in chunk}, self._limit
                 )
             except Exception as error:
                 metrics.dropped.labels("upkeep_failed").inc()
@@ -480,7 +482,7 @@ class Tracker:
         """A hint that was lost shows in the version."""
         for chunk in chunks([here for here in self._here.values() if here.roster.version is not None]):
             before = {here.followed.room: here.roster.version for here in chunk}
-            found = await self._hub.database.control(store.versions, list(before))
+            found = await self._hub.database.control(census.versions, list(before))
             for here in chunk:
                 version = found.get(here.followed.room, 0)
                 if here.roster.version == before[here.followed.room] != version and not here.hints.users:

@@ -13,7 +13,7 @@ import pytest_asyncio
 from django.contrib.auth import get_user_model
 from django.db import OperationalError
 
-from presence import store
+from presence import census, store
 from presence.conf import config
 from presence.models import Node, Seat
 from presence.signals import person_left
@@ -315,7 +315,7 @@ async def test_what_could_not_be_written_is_written_when_the_database_is_back(
     alice = await town.comes("alice", hub)
     await alice.knows(world.users["alice"])
     failed = asyncio.Event()
-    write, find = store.write, store.find
+    write, find = store.write, census.find
 
     def away(*args: Any) -> Any:
         hub.loop.call_soon_threadsafe(failed.set)
@@ -323,12 +323,12 @@ async def test_what_could_not_be_written_is_written_when_the_database_is_back(
 
     with monkeypatch.context() as patch:
         patch.setattr(store, "write", away)
-        patch.setattr(store, "find", away)
+        patch.setattr(census, "find", away)
         bob = await town.comes("bob", hub)
         erin = await town.comes("erin", hub)
         await asyncio.wait_for(failed.wait(), 20)
         erin.goes()
-    assert (store.write, store.find) == (write, find)
+    assert (store.write, census.find) == (write, find)
     await alice.knows(world.users["alice"], world.users["bob"])
     await bob.knows(world.users["alice"], world.users["bob"])
 

@@ -15,7 +15,7 @@ from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from presence import store
+from presence import census, store
 from presence.conf import config
 from presence.contract import Present
 from presence.models import Connection, Departure, Node, RoomPresence, Seat, Visit
@@ -96,7 +96,7 @@ def far(clock: Clock, world: World) -> Desk:
 
 
 def here(room: Room) -> dict[str, Present]:
-    found = store.find({room.pk: None}, 200)[room.pk]
+    found = census.find({room.pk: None}, 200)[room.pk]
     assert found.people is not None
     assert found.count == len(found.people)
     return found.people
@@ -153,7 +153,7 @@ def test_reading_many_rooms_with_many_people_is_three_statements(desk: Desk, wor
         desk.come(user, *places)
     desk.write()
     with CaptureQueriesContext(connection) as queries:
-        found = store.find({place.pk: None for place in places}, 200)
+        found = census.find({place.pk: None for place in places}, 200)
     assert [len(each.people or ()) for each in found.values()] == [20, 20, 20]
     assert len(queries) == 3
 
@@ -163,9 +163,9 @@ def test_above_the_limit_nobody_is_read(desk: Desk, room: Room) -> None:
     for user in people:
         desk.come(user, room)
     desk.write()
-    found = store.find({room.pk: None}, 2)[room.pk]
+    found = census.find({room.pk: None}, 2)[room.pk]
     assert (found.count, found.people) == (3, None)
-    assert (store.find({room.pk: None}, 3)[room.pk].people or {}).keys() == {str(user.pk) for user in people}
+    assert (census.find({room.pk: None}, 3)[room.pk].people or {}).keys() == {str(user.pk) for user in people}
 
 
 # --- leaving
@@ -397,7 +397,7 @@ def test_who_is_deleted_in_the_middle_of_a_batch_does_not_take_the_others_along(
     desk.come(world.users["erin"], room)
     world.users["erin"].delete()
     desk.write()
-    assert store.find({room.pk: None}, 200)[room.pk].people.keys() == {world.id("bob")}  # type: ignore[union-attr]
+    assert census.find({room.pk: None}, 200)[room.pk].people.keys() == {world.id("bob")}  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("grace", [0, None])

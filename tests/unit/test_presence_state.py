@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from presence import state
 from presence.contract import Means, PresenceDiff, Present, Status
 from presence.state import WHOLE, Batch, Hints, Holding, Ledger, Roster, Saying, alike, together
 from rooms.contract import Person
@@ -45,6 +46,20 @@ def test_who_comes_is_written_once_and_in_the_order_of_the_keys(ledger: Ledger) 
     assert [each.id.int for each in batch.entered] == [101, 102, 103]
     assert not ledger.due
     assert not ledger.take(0)
+
+
+def test_a_crowd_is_written_so_many_at_a_time(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "MOST", 2)
+    for number in range(1, 6):
+        each = holding(number)
+        ledger.open(each)
+        ledger.enter(each, UUID(int=100 + number), ROOM)
+    batches = [ledger.take(0), ledger.take(0)]
+    assert ledger.due
+    batches.append(ledger.take(0))
+    assert not ledger.due
+    assert [[each.id.int for each in batch.opened] for batch in batches] == [[1, 2], [3, 4], [5]]
+    assert [[each.id.int for each in batch.entered] for batch in batches] == [[101, 102], [103, 104], [105]]
 
 
 def test_what_came_and_went_before_it_was_written_leaves_no_trace(ledger: Ledger) -> None:
