@@ -56,7 +56,7 @@ class StructExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped-ca
     def map_serializer(self, auto_schema: AutoSchema, direction: Any) -> Any:
         name = self.target.struct.__name__
         _, components = msgspec.json.schema_components([self.target.struct], ref_template=REFERENCE)
-        components = json.loads(json.dumps(components), object_hook=_portable)
+        components = json.loads(json.dumps(components), object_hook=portable)
         for other in components.keys() - {name}:
             identity = ComponentIdentity(f"struct {other}")  # type: ignore[no-untyped-call]
             auto_schema.registry.register_on_missing(
@@ -65,7 +65,7 @@ class StructExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped-ca
         return components[name]
 
 
-def _portable(schema: dict[str, Any]) -> dict[str, Any]:
+def portable(schema: dict[str, Any]) -> dict[str, Any]:
     """For readers that are not msgspec."""
     if "pattern" in schema:  # Python's \\Z is the letter Z in JavaScript, whose $ does not match before a newline
         schema["pattern"] = str(schema["pattern"]).replace(r"\Z", "$")

@@ -2,6 +2,7 @@ from django.urls import path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from rooms.api import views
+from rooms.api.asyncapi import asyncapi
 
 TENANT = "tenants/<str:tenant>/"
 ROOM = f"{TENANT}rooms/<str:room>/"
@@ -20,6 +21,7 @@ urlpatterns = [
     path(f"{ROOM}messages/<str:id>/", views.Message.as_view()),
     path(f"{ROOM}events/", views.EventLog.as_view()),
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("asyncapi.json", asyncapi, name="asyncapi"),
     path(
         "docs/",
         SpectacularSwaggerSplitView.as_view(url_name="schema", template_name="rooms/api_docs.html"),
