@@ -148,7 +148,10 @@ class Bench:
             with suppress(Failed, OSError):
                 found[name] = run(command).strip()
         packages = json.loads((PEERS / "package.json").read_text())["dependencies"]
-        return {**found, "on Node": ", ".join(f"{name} {version}" for name, version in packages.items())}
+        found["on Node"] = ", ".join(f"{name} {version}" for name, version in packages.items())
+        wanted = (PEERS.parent / "requirements.txt").read_text().splitlines()
+        found["for peers"] = ", ".join(line.replace("==", " ") for line in wanted if "==" in line)
+        return found
 
 
 def machine() -> dict[str, str]:

@@ -31,7 +31,7 @@ from benchmarks.records import Records
 from benchmarks.report import plots, text
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("django", "channels", "channels-redis", "daphne", "uvicorn", "uvloop", "websockets", "python-socketio")
+PACKAGES = ("django", "channels", "channels-redis", "daphne", "uvicorn", "uvloop", "websockets")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> None:
                 "commit": _commit(),
                 "minutes": f"{(time.monotonic() - began) / 60:.0f}",
                 "others": f"{(_others() - busy) / (time.monotonic() - began):.2f}",
-                "command": "make bench" + (f' ARGS="{shlex.join(arguments)}"' if arguments else ""),
+                "command": _command(arguments),
             }
             kept["about"] = {**kept.get("about", {}), **_about(bench)}
             _write(into, kept)
@@ -145,6 +145,15 @@ def _about(bench: Bench) -> dict[str, str]:
         except ModuleNotFoundError:
             continue
     return {**machine(), "packages": ", ".join(packages), **bench.versions}
+
+
+def _command(arguments: Sequence[str]) -> str:
+    """As one types it, but for where the report went."""
+    given = list(arguments)
+    if "--into" in given:
+        at = given.index("--into")
+        del given[at : at + 2]
+    return "make bench" + (f' ARGS="{shlex.join(given)}"' if given else "")
 
 
 def _others() -> float:

@@ -1,6 +1,8 @@
 """What the benchmarks say of their figures. Nothing is measured here."""
 
+import json
 import re
+from pathlib import Path
 from random import Random
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -9,9 +11,11 @@ import pytest
 
 from benchmarks import targets
 from benchmarks.figures import figure, quantile, ratio
+from benchmarks.peers.registry import PEERS
 from benchmarks.records import Records
 from benchmarks.report import plots, text
 
+ROOT = Path(__file__).resolve().parents[2]
 TITLES = {"rooms": "rooms", "nchan": "nchan (nginx)", "socket.io": "socket.io, Node"}
 RUNS = {"fanout": {"date": "2026-11-24", "commit": "abc", "minutes": "1", "others": "0.00", "command": "make bench"}}
 
@@ -127,3 +131,18 @@ def test_plots_are_svg() -> None:
     for each in drawn.values():
         assert ET.fromstring(each).tag.endswith("svg")
     assert "nchan <nginx> & co" in "".join(ET.fromstring(drawn["fanout-1000.svg"]).itertext())
+
+
+def test_the_readme_quotes_the_last_run() -> None:
+    kept = json.loads((ROOT / "benchmarks" / "results" / "results.json").read_text())
+    records = Records(kept["records"], {name: peer.title for name, peer in PEERS.items()})
+    section = (ROOT / "README.md").read_text().partition("## How fast\n")[2].partition("\n## ")[0]
+    assert f"run of {kept['runs']['fanout, 1000 readers']['date']}" in section
+    quoted = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
+    names = {title: name for name, title in records.titles.items()}
+    for title, *figures in quoted[2:]:
+        for asked, shown in zip((1, 64), figures, strict=False):
+            found = records.figure("per_cpu", "fanout", peer=names[title], readers=1_000, asked=asked)
+            assert found is not None
+            assert shown == f"{found.median:,.0f}", title
+    assert len(quoted) > 5
