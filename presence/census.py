@@ -14,6 +14,7 @@ from presence.models import RoomPresence, Seat, Visit
 from presence.state import together
 from rooms.contract import Person
 
+PAIRS = 10_000  # of rooms and people that a database may look at one by one; with more, rooms are read whole
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -54,7 +55,10 @@ def present(visits: Collection[Visit]) -> dict[UUID, dict[str, Present]]:
     """These people, by room and id; with ``user`` selected. One statement."""
     seats: dict[tuple[UUID, Any], list[Seat]] = defaultdict(list)
     wanted = {(visit.room_id, visit.user_id) for visit in visits}
-    rows = Seat.objects.filter(room__in={room for room, _ in wanted}, user__in={user for _, user in wanted})
+    rooms, users = {room for room, _ in wanted}, {user for _, user in wanted}
+    rows = Seat.objects.filter(room__in=rooms)
+    if len(rooms) * len(users) <= PAIRS:
+        rows = rows.filter(user__in=users)
     for seat in rows if wanted else ():
         if (seat.room_id, seat.user_id) in wanted:
             seats[seat.room_id, seat.user_id].append(seat)

@@ -16,7 +16,7 @@ from presence.contract import PresenceDiff, PresenceState, Present
 
 T = TypeVar("T")
 
-MOST = 5_000  # rows of a kind in one transaction: SQLite takes 32,766 values in a statement
+MOST = 500  # rows of a kind in one transaction: some 150 ms, in which SQLite takes no command
 
 # --- what the node has to say ----------------------------------------------------------------------------------------
 

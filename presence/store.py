@@ -292,7 +292,7 @@ def _count(touched: Mapping[UUID, Iterable[Any]]) -> tuple[dict[UUID, Change], d
         version=F("version") + 1, count=Coalesce(Subquery(here), 0)
     )
     changes, listed = {}, {}
-    everybody = Room.objects.filter(tenant=OuterRef("room__tenant"), kind=Room.Kind.ALL).values("pk")
+    everybody = Room.objects.filter(tenant=OuterRef("room__tenant"), slug="~all").values("pk")  # by the slug's index
     rows = RoomPresence.objects.filter(pk__in=list(touched)).annotate(everybody=Subquery(everybody[:1]))
     for room, version, count, kind, visibility, slug, tenant, address in rows.values_list(
         "pk", "version", "count", "room__kind", "room__visibility", "room__slug", "room__tenant__slug", "everybody"
