@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -42,6 +44,8 @@ from tests.support.world import Rest
 # Steps of an example, and examples: some hundreds here, ten thousand by `make nightly`.
 STEPS = int(os.environ.get("MODEL_STEPS", 25))
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", 8))
+
+TOLD = timedelta(seconds=1)  # in which a change of rights has reached whoever is told of people
 
 NAMES = ["ann", "ben", "cyd"]
 ROOMS = ["acme/one", "acme/two", "globex/one"]
@@ -168,6 +172,7 @@ class Gate(RuleBasedStateMachine):
         self.ears: list[Ear] = []
         self.step = 0
         self.history: list[dict[str, set[str]]] = []  # who might read what, after each step
+        self.since: list[datetime] = []  # when each of these began to hold
         self.here.work(self._make)
         self._remember()
 
@@ -468,6 +473,7 @@ class Gate(RuleBasedStateMachine):
         self.history += [{}] * (self.step - len(self.history))
         able = {name: {room for room in EVERYWHERE if "read" in self.model.can(name, room)} for name in self.users}
         self.history.append(able)
+        self.since += [datetime.now(UTC)] * (len(self.history) - len(self.since))
         self.step = len(self.history) - 1
 
     async def _inspect(self) -> None:
@@ -489,12 +495,17 @@ class Gate(RuleBasedStateMachine):
         await self._all_seats_are_rightful()
 
     def _notice(self, ear: Ear) -> None:
-        """Each presence vector, and each person in it, is of a time when both might read the room."""
+        """Each presence vector, and each person in it, is of a time when both might read the room.
+
+        A client may read it steps after it was made; made it was within :data:`TOLD` of such a time.
+        """
         names = {str(user.pk): name for name, user in self.users.items()}
         for kind, data, meta in ear.client.presence[ear.noticed :]:
             people = [person for key in ("people", "joined", "changed") for person in data.get(key, ())]
+            made = datetime.fromisoformat(meta["at"])
+            step = min(ear.since, max(0, bisect_right(self.since, made - TOLD) - 1))
             for name in [ear.name, *(names[person["user"]["id"]] for person in people)]:
-                able = any(meta["room"] in able.get(name, ()) for able in self.history[ear.since :])
+                able = any(meta["room"] in able.get(name, ()) for able in self.history[step:])
                 assert able, f"{ear.name} heard {kind} of {meta['room']} with {name}, at step {self.step}"
         ear.noticed = len(ear.client.presence)
 
