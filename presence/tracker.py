@@ -83,6 +83,7 @@ class Tracker:
         self._hinted = asyncio.Event()
         self._writing = asyncio.Lock()
         self._renewed = 0.0
+        self._asked = 0.0  # when who has no reader was asked about, whatever was told of
         self._kept = hub.loop.time()  # when the leases were looked after
         self._judges = 0.0  # from when on this node may take others for dead
 
@@ -100,7 +101,6 @@ class Tracker:
     # --- connections come and go
 
     def opened(self, connection: Connection) -> None:
-        holding = None
         if connection.returns:
             name = connection.continues or connection.id
             if connection.resumes and not (connection.continues and COMMAND_ID.match(connection.continues)):
@@ -330,6 +330,8 @@ class Tracker:
                 async with self._writing:
                     self._begin_again()
                 return 0
+        if now - self._asked >= self._config.renewal * 0.9:
+            self._asked = now
             await self._expel(None)
         await self._obey()
         if now - self._kept > self._config.renewal * 2:  # without the database: the others were too, perhaps
