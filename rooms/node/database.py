@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from django.db import connections
+from django.db import connection, connections
 
 from rooms.node.turns import Turns
 
@@ -36,6 +36,11 @@ class Database:
         self._control = _Pool(control_threads, "rooms-control")
         self._upkeep = _Pool(1, "rooms-upkeep")
         _open.add(self)
+
+    @property
+    def writes_at_once(self) -> bool:
+        """Whether transactions can write beside each other: SQLite has one writer."""
+        return connection.vendor != "sqlite"
 
     async def work(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run on a thread for commands and log reads; exceptions come back."""
@@ -122,6 +127,6 @@ def _job(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     try:
         return function(*args, **kwargs)
     finally:
-        for connection in connections.all(initialized_only=True):
-            if connection.vendor != "sqlite" or connection.errors_occurred:
-                connection.close()
+        for each in connections.all(initialized_only=True):
+            if each.vendor != "sqlite" or each.errors_occurred:
+                each.close()

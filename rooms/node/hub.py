@@ -72,6 +72,9 @@ class Joined(NamedTuple):
         }
 
 
+BATCHES = 2  # of commands, committed at once
+
+
 class Hub:
     def __init__(
         self, settings: Config | None = None, *, attendance: Callable[[Hub], Attendance] | None = None
@@ -86,7 +89,12 @@ class Hub:
         self.meter = Meter(site_limits(), store=self.store, run=self.run)
         self.seats = Seats(site_limits(), lambda: self.meter.tenants, store=self.store, run=self.run)
         self.doorstep = Doorstep()
-        self.writer = Writer(self.database, batch=self.config.batch, lanes=max(1, self.config.threads // 2))
+        self.writer = Writer(
+            self.database,
+            batch=self.config.batch,
+            batches=BATCHES if self.database.writes_at_once else 1,
+            lanes=max(1, self.config.threads // 2),
+        )
         self.rooms: dict[UUID, Followed] = {}
         self.connections: dict[str, Connection] = {}
         self.draining = False  # nothing new is begun, what comes in stays unanswered

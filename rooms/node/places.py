@@ -15,15 +15,15 @@ from rooms import metrics
 from rooms.contract import Refused
 from rooms.node.turns import Turns
 
-OF_A_PERSON = 2  # at once
+READS, WRITES = 2, 1  # of a person at once
 WAITING = 1_000  # of one tenant; one more is refused
 
-Whose = tuple[str, Hashable]  # the tenant, and the person there
+Person = tuple[Hashable, bool]  # who, and whether they write
 
 
 class Places:
-    """Half of them at most for one tenant, :data:`OF_A_PERSON` for one person there. Who finds none waits: tenants have
-    turns, and the people of a tenant.
+    """Half of them at most for one tenant, and for one person there :data:`READS` and :data:`WRITES`. Who finds none
+    waits: tenants have turns, and the people of a tenant.
 
     It is used from one event loop.
     """
@@ -32,16 +32,16 @@ class Places:
         self._free = count
         self._of_a_tenant = max(1, count // 2)
         self._busy: Counter[str] = Counter()
-        self._at: Counter[Whose] = Counter()
-        self._waiting: Turns[tuple[asyncio.Future[None], str, Hashable]] = Turns()
+        self._at: Counter[tuple[str, Person]] = Counter()
+        self._waiting: Turns[tuple[asyncio.Future[None], str, Person]] = Turns()
 
     @asynccontextmanager
-    async def place(self, tenant: str, person: Hashable) -> AsyncIterator[None]:
+    async def place(self, tenant: str, name: Hashable, *, writes: bool = False) -> AsyncIterator[None]:
         """:raises Refused: ``unavailable``, when too many of this tenant wait."""
         if self._waiting.of(tenant) >= WAITING:
             metrics.limited.labels("waiting_per_tenant").inc()
             raise Refused("unavailable", "Too much of this tenant waits already.", retry_after_ms=1_000)
-        turn = asyncio.get_running_loop().create_future()
+        turn, person = asyncio.get_running_loop().create_future(), (name, writes)
         self._waiting.put((turn, tenant, person), tenant, person)
         self._give()
         try:
@@ -55,7 +55,9 @@ class Places:
                 self._give()
 
     def _may(self, tenant: str, person: Hashable) -> bool:
-        return self._busy[tenant] < self._of_a_tenant and self._at[tenant, person] < OF_A_PERSON
+        assert isinstance(person, tuple)
+        most = WRITES if person[1] else READS
+        return self._busy[tenant] < self._of_a_tenant and self._at[tenant, person] < most
 
     def _give(self) -> None:
         while self._free and (found := self._waiting.take_one(self._may)) is not None:

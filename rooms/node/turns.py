@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -37,11 +37,16 @@ class Turns(Generic[T]):
         self._tenants.setdefault(tenant, {}).setdefault(person, deque()).append((self._came, item))
         self._sizes[tenant] += 1
 
-    def take(self, most: int = 1) -> list[T]:
-        """Those whose turn it is; what is taken together is in the order in which it came."""
+    def take(self, most: int = 1, *, but: Collection[str] = ()) -> list[T]:
+        """Those whose turn it is; what is taken together is in the order in which it came.
+
+        :param but: of these tenants nothing is taken.
+        """
         taken: list[tuple[int, T]] = []
-        while self._tenants and len(taken) < most:
-            tenant = next(iter(self._tenants))
+        while len(taken) < most:
+            tenant = next((each for each in self._tenants if each not in but), None)
+            if tenant is None:
+                break
             taken.append(self._take(tenant, next(iter(self._tenants[tenant]))))
         return [item for _, item in sorted(taken, key=lambda each: each[0])]
 

@@ -35,23 +35,25 @@ class Writer:
 
     While one batch is being committed the next one gathers, so a batch is as large as the load makes it and a lone
     command waits for nobody. Where more wait than a batch takes, tenants have turns, and the people of a tenant: one
-    who floods is committed as fast as there is room, and delays the others by a batch. Commands of one person keep
-    their order. A room whose row another transaction holds gets a lane of its own, where its commands wait for it in
-    that order; nobody else waits with them.
+    who floods is committed as fast as there is room. Commands of one person in a tenant keep their order, for a tenant
+    is in one batch at a time. A room whose row another transaction holds gets a lane of its own, where its commands
+    wait for it in that order; nobody else waits with them.
 
+    :param batches: how many are committed at once: with a second one nobody waits for what others flood.
     :param lanes: how many of them may wait in the database at once: each takes a thread, and some must stay free.
     :param waiting: commands of one tenant that may wait; one more is refused.
     """
 
-    def __init__(self, database: Database, *, batch: int, lanes: int, waiting: int = 10_000) -> None:
+    def __init__(self, database: Database, *, batch: int, batches: int, lanes: int, waiting: int = 10_000) -> None:
         self._database = database
         self._batch = batch
+        self._free = batches
+        self._at_work: set[str] = set()  # tenants whose commands are being committed
         self._most = waiting
         self._queue: Turns[Waiting] = Turns()
         self._lanes: dict[str, deque[Waiting]] = {}
         self._patient = asyncio.Semaphore(lanes)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._busy = False
 
     def submit(self, command: Command) -> asyncio.Future[Outcome]:
         """The outcome is the answer as JSON, or a :class:`Refused`; the future never fails."""
@@ -66,8 +68,8 @@ class Writer:
             lane.append((command, future))
         else:
             self._queue.put((command, future), tenant, command.user)
-            if not self._busy:
-                self._busy = True
+            if self._free and tenant not in self._at_work:
+                self._free -= 1
                 self._start(self._run())
         return future
 
@@ -78,13 +80,17 @@ class Writer:
 
     async def _run(self) -> None:
         try:
-            while self._queue:
-                taken = self._queue.take(self._batch)
-                postponed = await self._commit(taken, skip_locked=True)
+            while taken := self._queue.take(self._batch, but=self._at_work):
+                tenants = {command.request.room.partition("/")[0] for command, _ in taken}
+                self._at_work |= tenants
+                try:
+                    postponed = await self._commit(taken, skip_locked=True)
+                finally:
+                    self._at_work -= tenants
                 if postponed:
                     self._to_lanes(postponed)
         finally:
-            self._busy = False
+            self._free += 1
 
     def _to_lanes(self, postponed: list[Waiting]) -> None:
         """Give each held room its lane, with what was queued behind the postponed commands after them."""

@@ -72,7 +72,7 @@ class OneThread(ASGIHandler):
         except RequestAborted:
             return
         with body:
-            async with self._places.place(tenant, person):
+            async with self._places.place(tenant, person, writes=scope["method"] not in READING):
                 response = await sync_to_async(self._respond, thread_sensitive=False, executor=self._threads)(
                     scope, body
                 )

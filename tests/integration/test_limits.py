@@ -109,7 +109,7 @@ async def database() -> AsyncIterator[Database]:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.asyncio
 async def test_a_tenant_that_floods_delays_another_by_a_batch(world: World, database: Database) -> None:
-    writer = Writer(database, batch=10, lanes=1)
+    writer = Writer(database, batch=10, batches=1, lanes=1)
     flood = [writer.submit(send(world, "alice", str(number), "acme/general")) for number in range(120)]
     friend = writer.submit(send(world, "bob", "me too", "acme/lobby"))
     other = writer.submit(send(world, "carol", "hello", "globex/general"))
@@ -123,7 +123,7 @@ async def test_a_tenant_that_floods_delays_another_by_a_batch(world: World, data
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.asyncio
 async def test_what_waits_of_a_tenant_is_bounded(world: World, database: Database) -> None:
-    writer = Writer(database, batch=10, lanes=1, waiting=50)
+    writer = Writer(database, batch=10, batches=1, lanes=1, waiting=50)
     flood = [writer.submit(send(world, "alice", str(number), "acme/general")) for number in range(80)]
     other = writer.submit(send(world, "carol", "hello", "globex/general"))
     outcomes = await asyncio.gather(*flood)

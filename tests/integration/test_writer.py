@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Any
@@ -42,7 +43,7 @@ async def database() -> AsyncIterator[Database]:
 
 @pytest_asyncio.fixture
 async def writer(database: Database) -> AsyncIterator[Writer]:
-    writer = Writer(database, batch=10, lanes=THREADS // 2)
+    writer = Writer(database, batch=10, batches=1, lanes=THREADS // 2)
     yield writer
     await writer.drain()
 
@@ -57,6 +58,29 @@ def crash(caplog: pytest.LogCaptureFixture) -> Iterator[str]:
 
     yield "test.crash"
     del COMMANDS["test.crash"]
+
+
+class Stuck:
+    """A command that stays in its transaction until the gate is open."""
+
+    name = "test.wait"
+
+    def __init__(self) -> None:
+        self.began, self.gate = threading.Event(), threading.Event()
+
+
+@pytest.fixture
+def stuck() -> Iterator[Stuck]:
+    stuck = Stuck()
+
+    @contract.command(stuck.name, contract.Empty)
+    def wait(call: Call, data: contract.Empty) -> None:
+        stuck.began.set()
+        assert stuck.gate.wait(timeout=60)
+
+    yield stuck
+    stuck.gate.set()
+    del COMMANDS["test.wait"]
 
 
 def send(world: World, text: str, room: str = GENERAL) -> Command:
@@ -124,6 +148,26 @@ async def test_drained_means_that_everything_has_its_outcome(world: World, write
     futures = [writer.submit(send(world, str(n), room)) for n in range(25) for room in (GENERAL, LOBBY)]
     await writer.drain()
     assert all(future.done() for future in futures)
+
+
+@postgresql_only
+async def test_another_tenant_is_committed_beside_a_batch_that_takes_long(
+    world: World, database: Database, stuck: Stuck
+) -> None:
+    writer = Writer(database, batch=10, batches=2, lanes=1)
+    request = contract.request(stuck.name, {}, room=GENERAL, id=contract.new_command_id())
+    flood = [writer.submit(Command(world.users["alice"].pk, request))]
+    assert await asyncio.to_thread(stuck.began.wait, 60)
+    flood += [writer.submit(send(world, str(n))) for n in range(25)]
+    for _ in range(2):
+        request = contract.request("chat.send", {"text": "hi"}, room="globex/general", id=contract.new_command_id())
+        assert isinstance(await writer.submit(Command(world.users["carol"].pk, request)), bytes)
+    assert not any(future.done() for future in flood), "a tenant is in one batch at a time"
+    stuck.gate.set()
+    outcomes = await asyncio.gather(*flood)
+    assert seqs(outcomes[1:]) == sorted(seqs(outcomes[1:]))
+    assert await database.work(texts, GENERAL) == [str(n) for n in range(25)]
+    await writer.drain()
 
 
 @postgresql_only

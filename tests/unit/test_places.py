@@ -22,8 +22,8 @@ class Asks:
         self.order: list[tuple[str, str]] = []
         self._end = asyncio.Event()
 
-    async def one(self, tenant: str, person: str) -> None:
-        async with self.places.place(tenant, person):
+    async def one(self, tenant: str, person: str, *, writes: bool = False) -> None:
+        async with self.places.place(tenant, person, writes=writes):
             self.here[tenant, person] += 1
             self.order.append((tenant, person))
             await self._end.wait()
@@ -47,6 +47,21 @@ async def test_one_person_has_two_and_a_tenant_half_of_them() -> None:
         assert +asks.here == {("acme", "alice"): 2, ("acme", "bob"): 2, ("globex", "carol"): 1}
         asks.release()
     assert len(asks.order) == 12 and not +asks.here
+
+
+async def test_what_one_person_writes_is_done_one_after_the_other_and_holds_up_no_reading() -> None:
+    asks = Asks(8)
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(3):
+            tasks.create_task(asks.one("acme", "alice", writes=True))
+        await asks.settle()
+        assert asks.here["acme", "alice"] == 1
+        tasks.create_task(asks.one("acme", "alice"))
+        tasks.create_task(asks.one("acme", "bob", writes=True))
+        await asks.settle()
+        assert +asks.here == {("acme", "alice"): 2, ("acme", "bob"): 1}
+        asks.release()
+    assert len(asks.order) == 5 and not +asks.here
 
 
 async def test_who_has_one_request_waits_for_one_of_each_other_tenant() -> None:

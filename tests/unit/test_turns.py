@@ -34,6 +34,13 @@ def test_when_all_are_taken_they_are_as_they_came() -> None:
     assert [number for number, _ in filled(*places).take(10)] == [0, 1, 2, 3]
 
 
+def test_who_is_passed_over_keeps_the_turn() -> None:
+    turns = filled(("acme", 1), ("globex", 2), ("acme", 3), ("initech", 1))
+    assert [place for _, place in turns.take(9, but={"acme"})] == [("globex", 2), ("initech", 1)]
+    assert turns.take(9, but={"acme"}) == []
+    assert [place for _, place in turns.take(9)] == [("acme", 1), ("acme", 3)]
+
+
 @given(st.lists(PLACES, max_size=40), st.integers(1, 5))
 def test_nothing_is_lost_and_everybody_keeps_their_order(places: list[tuple[str, int]], most: int) -> None:
     turns = filled(*places)
