@@ -26,7 +26,7 @@ from presence.models import Seat
 from presence.state import WHOLE, Batch, Hints, Holding, Ledger, Roster, Saying
 from rooms import metrics
 from rooms.changes import Change
-from rooms.contract import COMMAND_ID, REPLACED
+from rooms.contract import COMMAND_ID, FORBIDDEN, IDLE, PROTOCOL_ERROR, REPLACED, UNAUTHENTICATED
 from rooms.delivery.frames import Entry, Notice, encode, event_vector
 from rooms.delivery.reader import Reader
 from rooms.node.connection import Connection
@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 HINTS = UUID(int=1)  # the address of all nodes, for what changed in the rooms
 CHANGED, DISCONNECT = "presence.changed", "presence.disconnect"  # what is said there; other names are passed over
 NAMELESS = "~"  # the connection of a long-poller who does not say which one it goes on with
+FINAL = {1006, IDLE.code, PROTOCOL_ERROR.code, UNAUTHENTICATED.code, FORBIDDEN.code}  # no next poll comes by itself
 RENEWED = 5  # seconds within which a poll's lease need not be renewed again
 
 
@@ -199,15 +200,31 @@ class Tracker:
         :param change: None to ask about all of them.
         """
         async with self._writing:
-            between = {id for id, each in self._ledger.holdings.items() if each.until is not None} - self._polls.keys()
-            lost = await self._hub.database.control(store.without_right, self.node, between, change)
+            unread = {
+                id
+                for id, holding in self._ledger.holdings.items()
+                if holding.until is not None and not all(self._is_read(holding, room) for room in holding.seats)
+            }
+            lost = await self._hub.database.control(store.without_right, self.node, unread, change)
+            gone = []
             for each in lost:
                 holding = self._ledger.holdings.get(each.connection)
-                if holding is not None and holding.id not in self._polls:
+                if holding is not None:
+                    if self._is_read(holding, each.room):  # who came meanwhile was let in
+                        continue
                     self._ledger.leave(holding, each.room, grace=0)
                     self._dirty.set()
-            if lost:
-                self._announce(await self._hub.database.work(store.expel, self.node, lost))
+                gone.append(each)
+            if gone:
+                self._announce(await self._hub.database.work(store.expel, self.node, gone))
+
+    def _is_read(self, holding: Holding, room: UUID) -> bool:
+        """Whether this holding has a reader in the room."""
+        if holding.until is None:
+            sitting = holding.seats.get(room)
+            return sitting is not None and not sitting.left
+        poll = self._polls.get(holding.id)
+        return poll is not None and room in self._polled[poll]
 
     def _remember(self, holding: Holding, reader: Reader) -> None:
         """What this poll's client knows of the room, for its next one."""
@@ -511,7 +528,7 @@ def _entry(name: str, data: Any, address: str, *, snapshot: bool = False) -> Ent
 
 def _answered(connection: Any) -> bool:
     """Whether a poll ended with an answer after which its client comes back by itself."""
-    return connection.closed is not None and connection.closed.code not in (1006, DISCONNECTED.code)
+    return connection.closed is not None and connection.closed.code not in FINAL
 
 
 def _failed(error: Exception) -> None:

@@ -48,6 +48,7 @@ LEFT = {
     "tenant_suspended": "This tenant is suspended.",
 }
 
+BATCHES = 2  # of commands, committed at once
 TIDY = 10  # seconds between the times that we forget who asked for nothing
 
 T = TypeVar("T")
@@ -70,9 +71,6 @@ class Joined(NamedTuple):
             "head": self.head,
             "can": sorted(self.reader.grant.can),
         }
-
-
-BATCHES = 2  # of commands, committed at once
 
 
 class Hub:

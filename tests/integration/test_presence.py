@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
@@ -19,7 +20,7 @@ from presence.models import Node, Seat
 from presence.signals import person_left
 from presence.tracker import Tracker
 from rooms.conf import Config
-from rooms.contract import Person
+from rooms.contract import UNAUTHENTICATED, Person
 from rooms.delivery.session import Join, Listening
 from rooms.identity import Identity
 from rooms.models import Membership, Room
@@ -68,6 +69,7 @@ class Town:
         tab: str | None = None,
         cursor: str | None = None,
         lost: bool = False,
+        room: str = GENERAL,
         during: Callable[[], Any] | None = None,
     ) -> tuple[str, list[Any]]:
         """A whole poll: its cursor and its vectors. ``lost``: the client is gone before the answer."""
@@ -89,7 +91,7 @@ class Town:
             continues=tab,
         )
         with hub.holding(poll):
-            await poll.join(Join(GENERAL, GENERAL, place, False, quiet=True))
+            await poll.join(Join(room, room, place, False, quiet=True))
             if tab is None:
                 await poll.settled()
             if during is not None:
@@ -366,6 +368,69 @@ async def test_who_lost_the_right_untold_between_two_polls_leaves_with_the_next_
     tracker(hub)._renewed = hub.loop.time()  # a busy node renews its lease with what it writes
     await tracker(hub)._keep()
     assert not await hub.database.work(lambda: Seat.objects.filter(user=world.users["bob"]).exists())
+    await alice.knows(world.users["alice"])
+
+
+async def test_who_lost_the_right_leaves_while_a_poll_waits_that_did_not_ask_for_the_room(
+    town: Town, world: World
+) -> None:
+    """The client had left the room, and the poll would have told so at its end."""
+    hub = town.node()
+    alice = await town.comes("alice", hub)
+    await town.polls_once("bob", hub, tab="bob-tab-1")
+    await alice.knows(world.users["alice"], world.users["bob"])
+
+    async def expelled() -> None:
+        await hub.database.work(lambda: Membership.objects.filter(user=world.users["bob"]).delete())
+        await tracker(hub)._expel(None)
+        await alice.knows(world.users["alice"])
+
+    await town.polls_once("bob", hub, tab="bob-tab-1", room="acme/lobby", during=expelled)
+
+
+async def test_a_poll_that_comes_while_rights_are_asked_about_keeps_what_it_was_let_in_for(
+    town: Town, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = town.node()
+    alice = await town.comes("alice", hub)
+    cursor, _ = await town.polls_once("bob", hub, tab="bob-tab-1")
+    await alice.knows(world.users["alice"], world.users["bob"])
+    asked, answer = threading.Event(), threading.Event()
+    without_right = store.without_right
+
+    def late(*args: Any) -> Any:
+        lost = without_right(*args)
+        asked.set()
+        assert answer.wait(60)
+        return lost
+
+    monkeypatch.setattr(store, "without_right", late)
+    await hub.database.work(lambda: members.remove(world.acme, world.users["bob"]))
+    expelling = asyncio.create_task(tracker(hub)._expel(None))
+    assert await asyncio.to_thread(asked.wait, 60)
+    await hub.database.work(lambda: members.set_role(world.acme, world.users["bob"], "member"))
+
+    async def asked_before() -> None:
+        answer.set()
+        await expelling
+
+    await town.polls_once("bob", hub, tab="bob-tab-1", cursor=cursor, during=asked_before)
+    assert await hub.database.work(lambda: Seat.objects.filter(user=world.users["bob"]).exists())
+    assert len(alice.people) == 2
+
+
+async def test_a_long_poller_whose_login_ended_leaves_with_the_poll_that_is_told_so(town: Town, world: World) -> None:
+    hub = town.node()
+    alice = await town.comes("alice", hub)
+    cursor, _ = await town.polls_once("bob", hub, tab="bob-tab-1")
+    await alice.knows(world.users["alice"], world.users["bob"])
+
+    async def logged_out() -> None:
+        for connection in hub.connections.values():
+            if connection.transport == "poll":
+                connection.close(UNAUTHENTICATED)
+
+    await town.polls_once("bob", hub, tab="bob-tab-1", cursor=cursor, during=logged_out)
     await alice.knows(world.users["alice"])
 
 
