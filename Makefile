@@ -48,7 +48,6 @@ check: .venv/installed-dev node_modules/installed
 SECONDS ?= 600
 nightly: .venv/installed-dev
 	MODEL_EXAMPLES=400 MODEL_STEPS=25 $(BIN)/python -m pytest --backend embedded tests/integration/test_gate_model.py
-	MODEL_EXAMPLES=100 MODEL_PRESENCE=1 $(BIN)/python -m pytest --backend embedded tests/integration/test_gate_model.py
 	MODEL_EXAMPLES=2000 $(BIN)/python -m pytest --backend embedded tests/unit/test_presence_model.py
 	MODEL_ROUNDS=100 $(BIN)/python -m pytest --backend servers tests/faults/test_presence.py
 	$(BIN)/python -m tests.faults.fuzz_frames --seconds $(SECONDS)

@@ -186,6 +186,7 @@ class Tracker:
     async def _expel_surely(self, change: Change) -> None:
         while True:
             try:
+                await self._hub.watch.settled()  # a poll that is answered while it is in doubt has no reader then
                 await self._write()  # what is not there yet would not be found
                 await self._expel(change)
                 return
@@ -224,7 +225,8 @@ class Tracker:
             sitting = holding.seats.get(room)
             return sitting is not None and not sitting.left
         poll = self._polls.get(holding.id)
-        return poll is not None and room in self._polled[poll]
+        readers = () if poll is None else poll.session.rooms.values()
+        return any(reader.joined and reader.grant.room == room for reader in readers)
 
     def _remember(self, holding: Holding, reader: Reader) -> None:
         """What this poll's client knows of the room, for its next one."""

@@ -38,7 +38,7 @@ class Watch:
         self._blind = False  # a flush was passed over since
         self._readers: dict[Reader, None] = {}  # to be asked about
         self._connections: dict[Connection, None] = {}
-        self._asking = False
+        self._asking: asyncio.Task[None] | None = None
 
     @property
     def sees(self) -> bool:
@@ -70,9 +70,13 @@ class Watch:
         for reader in readers:
             reader.hold()
             self._readers[reader] = None
-        if not self._asking and (self._readers or self._connections):
-            self._asking = True
-            self._hub.run(self._ask())
+        if self._asking is None and (self._readers or self._connections):
+            self._asking = self._hub.run(self._ask())
+
+    async def settled(self) -> None:
+        """Returns when the gate has spoken about everybody who was in doubt."""
+        while self._asking is not None:
+            await asyncio.wait([self._asking])
 
     async def _ask(self) -> None:
         try:
@@ -89,7 +93,7 @@ class Watch:
                     self._readers |= dict.fromkeys(readers)
                     await asyncio.sleep(self._hub.config.heal_interval)
         finally:
-            self._asking = False
+            self._asking = None
 
     # --- in turn
 
