@@ -42,7 +42,10 @@ class Holding:
 
 @dataclass(slots=True, eq=False)
 class Sitting:
-    """A holding in a room, until it has ``left``. ``version`` is the room's since which others see it."""
+    """A holding in a room, until it has ``left``. ``version`` is the room's since which others see it.
+
+    ``said`` is the last thing that was said of it here, and ``said_at`` when: where its row is gone, the next has it.
+    """
 
     id: UUID
     holding: Holding
@@ -51,6 +54,8 @@ class Sitting:
     grace: float = 0
     written: bool = False
     version: int | None = None
+    said: Saying | None = None
+    said_at: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +71,9 @@ class Saying:
 
 @dataclass(slots=True)
 class Batch:
-    """What is to be written in one transaction. Each list is in order of its keys."""
+    """What is to be written in one transaction, taken ``at`` this time. Each list is in order of its keys."""
 
+    at: float = 0
     opened: list[Holding] = field(default_factory=list)
     closed: list[Holding] = field(default_factory=list)
     entered: list[Sitting] = field(default_factory=list)
@@ -92,6 +98,7 @@ class Ledger:
     def __init__(self, *, grace: float) -> None:
         self._grace = grace
         self.holdings: dict[UUID, Holding] = {}
+        self._of: dict[Any, set[Holding]] = {}  # the same by user
         self._connections: dict[UUID, Holding] = {}  # not written as they are
         self._seats: dict[UUID, Sitting] = {}
         self._renewed: dict[UUID, Holding] = {}
@@ -100,6 +107,7 @@ class Ledger:
 
     def open(self, holding: Holding) -> None:
         self.holdings[holding.id] = holding
+        self._of.setdefault(holding.user, set()).add(holding)
         self._connections[holding.id] = holding
 
     def renew(self, holding: Holding, until: float) -> None:
@@ -111,6 +119,9 @@ class Ledger:
     def close(self, holding: Holding) -> None:
         if self.holdings.get(holding.id) is holding:
             del self.holdings[holding.id]
+            self._of[holding.user].discard(holding)
+            if not self._of[holding.user]:
+                del self._of[holding.user]
             self._connections[holding.id] = holding
             self._renewed.pop(holding.id, None)
 
@@ -133,8 +144,12 @@ class Ledger:
         sitting.left, sitting.grace = True, self._grace if grace is None else grace
         self._seats[sitting.id] = sitting
 
-    def say(self, saying: Saying) -> None:
+    def say(self, saying: Saying, now: float) -> None:
         self._said.append(saying)
+        for holding in self._of.get(saying.user, ()):
+            sitting = holding.seats.get(saying.room)
+            if sitting is not None and saying.connection in (None, holding.id):
+                sitting.said, sitting.said_at = saying, now
 
     def expire(self, now: float) -> list[Holding]:
         """Long-pollers who did not come back."""
@@ -147,7 +162,7 @@ class Ledger:
 
     def take(self, now: float) -> Batch:
         """What is to be written by now, of each kind :data:`MOST` at a time."""
-        batch = Batch(said=self._said[:MOST])
+        batch = Batch(at=now, said=self._said[:MOST])
         del self._said[:MOST]
         for holding in _some(self._connections):
             if self.holdings.get(holding.id) is holding:

@@ -138,7 +138,7 @@ def write(node: str, batch: Batch) -> Written:
         _lock(rooms)
         _keep_connections(node, batch, now)
         touched: dict[UUID, set[Any]] = defaultdict(set)
-        _enter(node, batch.entered, now)
+        _enter(node, batch, now)
         for sitting in batch.entered:
             touched[sitting.room].add(sitting.holding.user)
         _leave(batch.left, now)
@@ -185,7 +185,9 @@ def _keep_connections(node: str, batch: Batch, now: datetime) -> None:
         _delete(Connection.objects.filter(holder__in=[each.holder for each in batch.closed]))
 
 
-def _enter(node: str, entered: list[Sitting], now: datetime) -> None:
+def _enter(node: str, batch: Batch, now: datetime) -> None:
+    """Where a seat has its row already, that knows best what was said: perhaps it was said to another node."""
+    entered = batch.entered
     lease = now + timedelta(seconds=config().poll_lease)
     Seat.objects.bulk_create(
         [
@@ -200,6 +202,7 @@ def _enter(node: str, entered: list[Sitting], now: datetime) -> None:
                 device=each.holding.device,
                 since=now,
                 leaves=None if each.holding.until is None else lease,
+                **_said(each, batch.at, now),
             )
             for each in entered
         ],
@@ -216,6 +219,13 @@ def _enter(node: str, entered: list[Sitting], now: datetime) -> None:
     if visits:
         Visit.objects.filter(pk__in=visits, ended__isnull=False).update(since=now, ended=None)
         Visit.objects.bulk_create([visits[key] for key in sorted(visits)], ignore_conflicts=True)
+
+
+def _said(sitting: Sitting, at: float, now: datetime) -> dict[str, Any]:
+    if sitting.said is None:
+        return {}
+    told = now - timedelta(seconds=at - sitting.said_at)
+    return {"status": sitting.said.status, "text": sitting.said.text, "told": told}
 
 
 def _leave(left: list[Sitting], now: datetime) -> None:

@@ -238,7 +238,7 @@ class Tracker:
             self._told[key] = here.roster.version
 
     def say(self, saying: Saying) -> None:
-        self._ledger.say(saying)
+        self._ledger.say(saying, self._hub.loop.time())
         self._dirty.set()
 
     # --- what is to be written

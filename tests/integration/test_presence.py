@@ -18,6 +18,7 @@ from presence import census, store
 from presence.conf import config
 from presence.models import Node, Seat
 from presence.signals import person_left
+from presence.state import Saying
 from presence.tracker import Tracker
 from rooms.conf import Config
 from rooms.contract import UNAUTHENTICATED, Person
@@ -283,6 +284,27 @@ async def test_a_node_that_was_taken_for_dead_registers_all_that_it_holds_anew(
     await alice.knows(world.users["alice"], world.users["bob"])
     await bob.knows(world.users["alice"], world.users["bob"])
     assert tracker(far).node != before
+
+
+async def test_who_is_busy_on_a_node_that_was_taken_for_dead_is_busy_when_it_is_back(
+    town: Town, world: World, ahead: Callable[[float], None]
+) -> None:
+    near, far = town.node(), town.node()
+    alice, bob = await town.comes("alice", near), await town.comes("bob", far)
+    await alice.knows(world.users["alice"], world.users["bob"])
+    room = bob.connection.session.rooms[GENERAL].grant.room
+    tracker(far).say(Saying(world.users["bob"].pk, room, None, "busy", "lunch"))
+    await alice.until(lambda one: one.people[world.id("bob")]["status"] == "busy")
+    await tracker(near)._keep()
+    ahead(config().lease + 1)
+    await near.database.work(store.renew, tracker(near).node)
+    await tracker(near)._keep()
+    await alice.knows(world.users["alice"])
+    tracker(far)._renewed = 0
+    assert await tracker(far)._keep() == 0
+    await alice.knows(world.users["alice"], world.users["bob"])
+    person = alice.people[world.id("bob")]
+    assert (person["status"], person["text"]) == ("busy", "lunch")
 
 
 async def test_when_the_database_was_away_for_all_nobody_takes_the_others_for_dead(

@@ -513,7 +513,7 @@ def test_a_status_is_of_the_connection_and_of_the_person_together(desk: Desk, wo
     desk.write()
 
     def says(status: str, text: str = "", tab: Holding | None = None) -> tuple[str, str]:
-        desk.ledger.say(Saying(bob.pk, room.pk, None if tab is None else tab.id, status, text))
+        desk.ledger.say(Saying(bob.pk, room.pk, None if tab is None else tab.id, status, text), desk.now)
         assert desk.write().changes[room.pk].users == [world.id("bob")]
         person = here(room)[world.id("bob")]
         return person.status, person.text
@@ -529,7 +529,7 @@ def test_another_tab_takes_nothing_away_from_what_was_said(desk: Desk, world: Wo
     bob = world.users["bob"]
     tab = desk.come(bob, room)
     desk.write()
-    desk.ledger.say(Saying(bob.pk, room.pk, tab.id, "busy", "lunch"))
+    desk.ledger.say(Saying(bob.pk, room.pk, tab.id, "busy", "lunch"), desk.now)
     desk.write()
     desk.come(bob, room)
     desk.write()
@@ -537,25 +537,65 @@ def test_another_tab_takes_nothing_away_from_what_was_said(desk: Desk, world: Wo
     assert (person.status, person.text) == ("busy", "lunch")
 
 
+def test_a_node_that_comes_back_from_the_dead_brings_what_was_said_and_when(
+    desk: Desk, far: Desk, world: World, room: Room, clock: Clock
+) -> None:
+    bob = world.users["bob"]
+    one, other = desk.come(bob, room), far.come(bob, room)
+    for each in (desk, far):
+        each.write()
+    desk.ledger.say(Saying(bob.pk, room.pk, one.id, "busy", "lunch"), desk.now)
+    desk.write()
+    clock.forward(1)
+    far.ledger.say(Saying(bob.pk, room.pk, other.id, "active", "back soon"), far.now)
+    far.write()
+    clock.forward(config().lease - 0.5)
+    store.clean("far")
+    person = here(room)[world.id("bob")]
+    assert (person.status, person.text) == ("active", "back soon")
+    clock.forward(3)
+    desk.node = "near again"
+    store.register(desk.node)
+    desk.ledger.forgotten([one])
+    desk.write()
+    person = here(room)[world.id("bob")]
+    assert (person.status, person.text) == ("busy", "back soon"), "the newest text is not what was written last"
+
+
+def test_what_a_row_says_of_a_status_is_not_overwritten_by_what_a_node_remembers(
+    desk: Desk, far: Desk, world: World, room: Room
+) -> None:
+    """Of a connection's commands some may go to another node."""
+    bob = world.users["bob"]
+    one = desk.come(bob, room)
+    desk.ledger.say(Saying(bob.pk, room.pk, one.id, "busy", "lunch"), desk.now)
+    desk.write()
+    far.ledger.say(Saying(bob.pk, room.pk, one.id, "away", ""), desk.now)
+    far.write()
+    desk.ledger.forgotten([one])
+    desk.write()
+    assert here(room)[world.id("bob")].status == "away"
+
+
 def test_a_status_outlasts_a_reload(desk: Desk, world: World, room: Room, clock: Clock) -> None:
     """Until the grace is over, in which the page says it again."""
     bob = world.users["bob"]
     tab = desk.come(bob, room)
     desk.write()
-    desk.ledger.say(Saying(bob.pk, room.pk, tab.id, "busy", "lunch"))
+    desk.ledger.say(Saying(bob.pk, room.pk, tab.id, "busy", "lunch"), desk.now)
     desk.write()
     before = here(room)[world.id("bob")]
     desk.go(tab)
     again = desk.come(bob, room)
     desk.write()
     assert alike(here(room)[world.id("bob")], before)
-    desk.ledger.say(Saying(bob.pk, room.pk, again.id, "away", ""))
+    desk.ledger.say(Saying(bob.pk, room.pk, again.id, "away", ""), desk.now)
     desk.write()
     assert here(room)[world.id("bob")].status == "away", "what is said now is so now"
 
 
 def test_what_somebody_says_who_is_not_here_changes_nothing(desk: Desk, world: World, room: Room) -> None:
-    desk.ledger.say(Saying(world.users["bob"].pk, room.pk, None, "busy", ""))
+    desk.ledger.say(Saying(world.users["bob"].pk, room.pk, None, "busy", ""), desk.now)
     assert desk.write().changes == {}
 
 

@@ -3,7 +3,7 @@
 Nodes write, or fail to, or do not hear that they did not fail; they stand still, die and come back; hints are lost,
 doubled and late; long-pollers wander. At every moment: nobody is told that somebody left whose connection stands on a
 node that is believed alive, and readers who were told states and differences have what their node has. And once all is
-quiet: every roster is the truth.
+quiet: every roster is the truth, and what was said on a connection that stands is still so.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ ROOMS = [UUID(int=1), UUID(int=2)]
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 index = st.integers(0, 1_000)
 users, rooms = st.sampled_from(USERS), st.sampled_from(ROOMS)
+statuses = st.sampled_from(["active", "away", "busy"])
 
 
 # --- the database: what presence/store.py means
@@ -51,7 +52,7 @@ class Row:
     leaves: float | None = None
     status: str = "active"
     text: str = ""
-    told: int | None = None
+    told: float | None = None
 
 
 @dataclass
@@ -76,7 +77,6 @@ class Tables:
     seats: dict[UUID, Row] = field(default_factory=dict)
     here: set[tuple[UUID, str]] = field(default_factory=set)
     versions: dict[UUID, int] = field(default_factory=lambda: defaultdict(int))
-    said: Any = field(default_factory=lambda: count(1))
 
     def renew(self, node: int) -> None:
         if node not in self.leases:
@@ -92,7 +92,7 @@ class Tables:
             if self._held_by(each):
                 del self.connections[each.id]
         for sitting in batch.entered:
-            self._enter(node, sitting)
+            self._enter(node, sitting, batch.at)
             touched[sitting.room].add(sitting.holding.user)
         for sitting in batch.left:
             row = self.seats.get(sitting.id)
@@ -115,11 +115,12 @@ class Tables:
     def _held_by(self, each: Holding) -> bool:
         return each.id in self.connections and self.connections[each.id].holder == each.holder
 
-    def _enter(self, node: int, sitting: Sitting) -> None:
+    def _enter(self, node: int, sitting: Sitting, at: float) -> None:
         each = sitting.holding
-        row = self.seats.setdefault(
-            sitting.id, Row(node, each.holder, sitting.room, each.user, each.transport, each.id)
-        )
+        row = Row(node, each.holder, sitting.room, each.user, each.transport, each.id)
+        if sitting.said is not None:
+            row.status, row.text, row.told = sitting.said.status, sitting.said.text, self.now - at + sitting.said_at
+        row = self.seats.setdefault(sitting.id, row)
         row.node, row.holder, row.open = node, each.holder, True
         row.leaves = None if each.until is None else self.now + POLL_LEASE
         self.here.add((sitting.room, each.user))
@@ -127,7 +128,7 @@ class Tables:
     def _say(self, said: Saying, touched: dict[UUID, set[str]]) -> None:
         for row in self.seats.values():
             if (row.room, row.user) == (said.room, said.user) and said.connection in (None, row.connection):
-                row.status, row.text, row.told = said.status, said.text, next(self.said)
+                row.status, row.text, row.told = said.status, said.text, self.now
                 touched[said.room].add(said.user)
 
     def _purge(self, looked_at: set[UUID], touched: dict[UUID, set[str]], *, late: float = 0) -> None:
@@ -229,8 +230,11 @@ class Node:
 
 @dataclass(eq=False)
 class Socket:
+    """``said`` is by room the last status that was said on it there, and on nothing else."""
+
     node: Node
     holding: Holding
+    said: dict[UUID, str] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -281,6 +285,7 @@ class PresenceMachine(RuleBasedStateMachine):
                 self.enter(one.node, one.holding, room)
             else:
                 one.node.ledger.leave(one.holding, room, grace=0 if ended else None)
+                one.said.pop(room, None)
 
     @precondition(lambda self: self.sockets)
     @rule(which=index)
@@ -301,9 +306,23 @@ class PresenceMachine(RuleBasedStateMachine):
         self.disconnect(which)
         self.connect(to, one.holding.user, where)
 
-    @rule(user=users, room=rooms, status=st.sampled_from(["active", "away", "busy"]), which=index)
+    @rule(user=users, room=rooms, status=statuses, which=index)
     def say(self, user: str, room: UUID, status: str, which: int) -> None:
-        self.nodes[which % len(self.nodes)].ledger.say(Saying(user, room, None, status, status.upper()))
+        """Through a node that may not have the connections: what it says is known when it is written."""
+        node = self.nodes[which % len(self.nodes)]
+        node.ledger.say(Saying(user, room, None, status, status.upper()), self.tables.now)
+        for one in self.sockets:
+            if one.holding.user == user:
+                one.said.pop(room, None)
+
+    @precondition(lambda self: self.sockets)
+    @rule(which=index, room=rooms, status=statuses)
+    def say_of_a_connection(self, which: int, room: UUID, status: str) -> None:
+        one = self.sockets[which % len(self.sockets)]
+        sitting = one.holding.seats.get(room)
+        if not one.node.frozen and sitting is not None and not sitting.left:
+            one.node.ledger.say(Saying(one.holding.user, room, one.holding.id, status, ""), self.tables.now)
+            one.said[room] = status
 
     @rule(user=users, which=index, where=st.sets(rooms, min_size=1))
     @precondition(lambda self: len(self.pollers) < 4)
@@ -456,6 +475,16 @@ class PresenceMachine(RuleBasedStateMachine):
         node.frozen = not node.frozen
 
     @rule(which=index)
+    def is_taken_for_dead(self, which: int) -> None:
+        """What standing still may come to, and by chance seldom does: it has written all that it knew."""
+        node, other = (self.nodes[(which + number) % len(self.nodes)] for number in (0, 1))
+        if not (node.frozen or other.frozen):
+            self.write_on(node)
+            self.tables.now += LEASE
+            self.keep_on(other)
+            self.keep_on(node)
+
+    @rule(which=index)
     def die(self, which: int) -> None:
         """And be started again, with nobody."""
         self.kill(which % len(self.nodes))
@@ -515,9 +544,15 @@ class PresenceMachine(RuleBasedStateMachine):
                 assert node.rosters[room].count == len(truth)
                 if len(truth) <= LIMIT:
                     assert set(node.rosters[room].people or {}) == truth
+        self.rows_have_what_was_said()
         assert set(self.tables.connections) == {each.holding.id for each in self.sockets} | {
             p.key for p in self.pollers
         }
+
+    def rows_have_what_was_said(self) -> None:
+        for one in self.sockets:
+            for room, status in one.said.items():
+                assert self.tables.seats[one.holding.seats[room].id].status == status
 
 
 TestPresence = PresenceMachine.TestCase
