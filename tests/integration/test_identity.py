@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session as SessionRow
+from django.core.cache import cache
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from django.utils.connection import ConnectionDoesNotExist
 
 from rooms import identity
 from tests.support.world import World
@@ -69,3 +77,41 @@ def test_a_session_that_holds_nonsense_is_nobody(keys: dict[str, str]) -> None:
     del session["_auth_user_id"]
     session.save()
     assert identity.by_session(keys["bob"]) is None
+
+
+def test_a_session_costs_two_statements_and_one_that_is_none_or_over_a_single_one(keys: dict[str, str]) -> None:
+    SessionRow.objects.filter(pk=keys["alice"]).update(expire_date=timezone.now() - timedelta(seconds=1))
+    for key, statements in ((keys["bob"], 2), ("x" * 32, 1), (keys["alice"], 1)):
+        with CaptureQueriesContext(connection) as queries:
+            who = identity.by_session(key)
+        assert (who is not None) is (statements == 2)
+        assert len(queries) == statements
+
+
+class Elsewhere:
+    """A host's router, of whose doings we know nothing."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return "default" if model is not SessionRow else "sessions"
+
+
+def test_sessions_in_a_database_of_their_own_are_asked_for_there(keys: dict[str, str], settings: Any) -> None:
+    settings.DATABASE_ROUTERS = ["tests.integration.test_identity.Elsewhere"]
+    with pytest.raises(ConnectionDoesNotExist, match="sessions"):
+        identity.by_session(keys["bob"])
+
+
+@pytest.mark.parametrize("engine", ["cache", "cached_db", "file", "signed_cookies"])
+def test_every_engine_of_django_tells_who_somebody_is(world: World, engine: str, settings: Any, tmp_path: Any) -> None:
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
+    settings.SESSION_FILE_PATH = str(tmp_path)
+    bob = world.users["bob"]
+    session = import_module(settings.SESSION_ENGINE).SessionStore()
+    session[SESSION_KEY], session[BACKEND_SESSION_KEY] = str(bob.pk), settings.AUTHENTICATION_BACKENDS[0]
+    session[HASH_SESSION_KEY] = bob.get_session_auth_hash()
+    session.save()
+    who = identity.by_session(session.session_key)
+    assert who is not None
+    assert who.user == bob.pk
+    assert identity.over([who.credential]) == []
+    cache.clear()
