@@ -21,7 +21,7 @@ from uuid import UUID
 
 import msgspec
 from django.db import connection, models, transaction
-from django.db.models import FilteredRelation, Q
+from django.db.models import Q
 from django.utils import timezone
 
 from rooms import contract
@@ -408,12 +408,12 @@ def read(room: UUID, after: int, limit: int) -> Reading | None:
     One statement outside any transaction, so that epoch, floor, head and rows belong to one moment. Holes below the
     head are compaction: the successor of a key always lies above.
     """
-    return _read(room, Q(events__seq__gt=after), limit)
+    return _read(room, after, limit)
 
 
 def state(room: UUID, after: int, limit: int) -> Reading | None:
     """The present value of each key, those with a seq above ``after`` in rising seq; None when the room is gone."""
-    return _read(room, Q(events__seq__gt=after, events__key__isnull=False) & ~Q(events__data=NULL), limit)
+    return _read(room, after, limit, which=f"AND event.key IS NOT NULL AND event.data <> '{NULL}'")
 
 
 def positions(rooms: Iterable[UUID]) -> dict[UUID, tuple[str, int]]:
@@ -434,22 +434,27 @@ def latest(room: Room, name: str, key: str) -> Any:
     return None if text is None else msgspec.json.decode(text)
 
 
-def _read(room: UUID, which: Q, limit: int) -> Reading | None:
-    rows = (
-        RoomLog.objects.filter(room=room)
-        .annotate(event=FilteredRelation("events", condition=which))
-        .select_related("room__tenant")
-        .order_by("event__seq")
-        .values_list(
-            "epoch", "floor", "head", "room__tenant__slug", "room__slug", "room__kind",
-            "event__seq", "event__name", "event__key", "event__data", "event__redacts", "event__at", "event__by",
-        )[:limit]
-    )  # fmt: skip
+def _read(room: UUID, after: int, limit: int, *, which: str = "") -> Reading | None:
+    event = columns(Event, "event", "seq", "name", "key", "data", "redacts", "at", "by")
+    sql = f"""
+        SELECT log.epoch, log.floor, log.head, tenant.slug, room.slug, room.kind, {event}
+        FROM {table(RoomLog)} log
+        JOIN {table(Room)} room ON room.id = log.room_id
+        JOIN {table(Tenant)} tenant ON tenant.id = room.tenant_id
+        LEFT JOIN {table(Event)} event ON event.log_id = log.room_id AND event.seq > %s {which}
+        WHERE log.room_id = %s
+        ORDER BY event.seq
+        LIMIT %s
+    """  # noqa: S608 the names are the models' own, the values are parameters
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [after, Room._meta.pk.get_db_prep_value(room, connection), limit])
+        rows = cursor.fetchall()
     reading = None
-    for epoch, floor, head, tenant, slug, kind, seq, name, key, data, redacts, at, by in rows:
+    for epoch, floor, head, tenant, slug, kind, *found in rows:
         reading = reading or Reading(epoch, floor, head, [])
-        if seq is None:
+        if found[0] is None:
             break
+        seq, name, key, data, redacts, at, by = event.values(found)
         vector = event_vector(
             name,
             data.encode(),

@@ -32,13 +32,14 @@ def marks(values: Collection[Any]) -> str:
 
 
 class Columns(Generic[M]):
-    """All columns of a model, under the name that its table has in a statement; ``str()`` lists them for a SELECT.
+    """Columns of a model, under the name that its table has in a statement; ``str()`` lists them for a SELECT.
 
     Get one from :func:`columns`. What makes a value of what the driver gives depends on the kind of database alone.
     """
 
-    def __init__(self, model: type[M], alias: str) -> None:
-        fields = model._meta.concrete_fields
+    def __init__(self, model: type[M], alias: str, names: Sequence[str]) -> None:
+        every = {field.name: field for field in model._meta.concrete_fields}
+        fields = [every[name] for name in names or every]
         self._model = model
         self._names = [str(field.attname) for field in fields]
         self._sql = ", ".join(f"{quote(alias)}.{quote(str(field.column))}" for field in fields)
@@ -54,16 +55,21 @@ class Columns(Generic[M]):
     def __len__(self) -> int:
         return len(self._names)
 
-    def row(self, values: Sequence[Any]) -> M:
-        """The model's row that these columns are."""
+    def values(self, values: Sequence[Any]) -> list[Any]:
+        """What the driver gave, as the model's fields have it."""
         found = list(values)
         for place, convert in self._conversions:
             found[place] = convert(found[place])
-        return self._model.from_db(connection.alias, self._names, found)
+        return found
+
+    def row(self, values: Sequence[Any]) -> M:
+        """The model's row that these columns are."""
+        return self._model.from_db(connection.alias, self._names, self.values(values))
 
 
-def columns(model: type[M], alias: str) -> Columns[M]:
-    found: Columns[M] = _columns(model, alias, connection.vendor)
+def columns(model: type[M], alias: str, *names: str) -> Columns[M]:
+    """The columns of these fields, or all."""
+    found: Columns[M] = _columns(model, alias, names, connection.vendor)
     return found
 
 
@@ -132,8 +138,8 @@ def _insert(model: type[M], vendor: str) -> tuple[str, list[models.Field[Any, An
 
 
 @cache
-def _columns(model: type[M], alias: str, vendor: str) -> Columns[M]:
-    return Columns(model, alias)
+def _columns(model: type[M], alias: str, names: tuple[str, ...], vendor: str) -> Columns[M]:
+    return Columns(model, alias, names)
 
 
 def _bound(convert: Callable[..., Any], column: Any) -> Callable[[Any], Any]:

@@ -36,6 +36,15 @@ def test_rows_by_their_keys_are_those_of_the_orm(world: World) -> None:
         assert all(type(row) is model and not row._state.adding for row in found.values())
 
 
+def test_some_columns_are_what_the_orm_makes_of_them(world: World) -> None:
+    names = ["seq", "key", "redacts", "at", "by"]
+    expected = [list(row) for row in Event.objects.order_by("pk").values_list(*names)]
+    wanted = rows.columns(Event, "event", *names)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {wanted} FROM {rows.table(Event)} event ORDER BY event.id")
+        assert [wanted.values(row) for row in cursor.fetchall()] == expected != []
+
+
 def test_a_key_that_is_not_there_is_left_out_and_of_none_nobody_is_asked(world: World) -> None:
     bob = world.users["bob"]
     assert rows.by_key(type(bob), [bob.pk, 10**6]) == {bob.pk: bob}
