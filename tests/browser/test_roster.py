@@ -52,6 +52,21 @@ class Said:
         self.statuses += [data for name, data, *_ in json.loads(frame) if name == "presence.set"]
 
 
+class Told:
+    """What a page is told of who comes, goes and changes: how, and who."""
+
+    def __init__(self, page: Page) -> None:
+        self.news: list[tuple[str, str]] = []
+        page.on("websocket", lambda socket: socket.on("framereceived", self._heard) and None)
+
+    def _heard(self, frame: str | bytes) -> None:
+        for name, data, *_ in json.loads(frame):
+            if name == "presence.diff":
+                self.news += [
+                    (how, person["user"]["name"]) for how in ("joined", "left", "changed") for person in data[how]
+                ]
+
+
 def test_each_sees_the_other_and_how_they_are(visit: Visit, room: str) -> None:
     alice, bob = visit("alice").open(room), visit("bob")
     expect(people(alice)).to_have_count(1)
@@ -112,6 +127,28 @@ def test_a_browser_says_once_how_a_person_is(visit: Visit, room: str) -> None:
     for tab in (bob, second):
         tab.forgive_absence()
         assert tab.complaints == []
+
+
+def test_ten_tabs_and_a_reload_are_one_coming_and_one_going(visit: Visit, room: str) -> None:
+    """The first tab holds the connection of all; when it is closed another takes that over."""
+    alice, bob = visit("alice").without_workers(), visit("bob").without_workers()
+    told = Told(alice.page)
+    alice.open(room)
+    bob.open(room)
+    expect(of(alice, "Bob Baker")).to_have_count(1)
+    tabs = [bob.page.context.new_page() for _ in range(9)]
+    for tab in tabs:
+        tab.goto(f"/t/{room}/", wait_until="commit")
+    for tab in tabs:
+        Person(tab).is_connected()
+    for page in (bob.page, *tabs[:-1]):
+        page.close()
+    last = Person(tabs[-1])
+    last.page.reload()
+    last.is_connected()
+    last.page.close()
+    expect(people(alice)).to_have_count(1)
+    assert told.news == [("joined", "Bob Baker"), ("left", "Bob Baker")]
 
 
 def test_one_goes_through_the_list_by_keyboard(visit: Visit, room: str) -> None:
