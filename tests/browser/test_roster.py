@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from tests.support.people import Person
@@ -149,6 +150,23 @@ def test_ten_tabs_and_a_reload_are_one_coming_and_one_going(visit: Visit, room: 
     last.page.close()
     expect(people(alice)).to_have_count(1)
     assert told.news == [("joined", "Bob Baker"), ("left", "Bob Baker")]
+
+
+@pytest.mark.parametrize(
+    ("blocked", "means"), [(["websocket"], "event stream"), (["websocket", "sse"], "polling")], ids=["sse", "poll"]
+)
+def test_ones_own_status_goes_by_post_too(visit: Visit, room: str, blocked: list[str], means: str) -> None:
+    alice, bob = visit("alice").open(room), visit("bob").open(room)
+    bob.page.evaluate("faults => document.querySelector('live-room').live.debug.network(faults)", {"blocked": blocked})
+    expect(of(alice, "Bob Baker")).to_contain_text(means)
+    bob.page.get_by_text("My status").click()
+    bob.page.get_by_label("Busy").check()
+    bob.page.get_by_label("In words").fill("deep in code")
+    bob.page.keyboard.press("Enter")
+    for person in (alice, bob):
+        expect(of(person, "Bob Baker")).to_contain_text("Busy deep in code")
+    bob.page.get_by_label("Busy").uncheck()
+    expect(of(alice, "Bob Baker")).to_contain_text("Active deep in code")
 
 
 def test_one_goes_through_the_list_by_keyboard(visit: Visit, room: str) -> None:
