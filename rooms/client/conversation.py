@@ -75,11 +75,11 @@ class Conversation:
 
     # --- rooms
 
-    def follow(self, name: str, cursor: str | None) -> Following:
+    def follow(self, name: str, cursor: str | None, *, present: bool = True) -> Following:
         """:raises ValueError: it is followed already, or the cursor is none."""
         if name in self.rooms:
             raise ValueError(f"{name} is followed already")
-        self.rooms[name] = following = Following(name, cursor)
+        self.rooms[name] = following = Following(name, cursor, present=present)
         return following
 
     def leave(self, following: Following, now: float) -> None:

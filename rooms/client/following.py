@@ -57,9 +57,13 @@ class Following:
     server says against that is :class:`Broken`, and leaves the place where it was.
     """
 
-    def __init__(self, name: str, cursor: str | None = None) -> None:
-        """:raises ValueError: when the cursor is none."""
+    def __init__(self, name: str, cursor: str | None = None, *, present: bool = True) -> None:
+        """
+        :param present: whether it is to count as being there.
+        :raises ValueError: when the cursor is none.
+        """
         self.name = name
+        self.present = present
         self.standing = Standing.WANTED
         self.place = None if cursor is None else _parse(cursor, ValueError)
         self.not_before = 0.0  # when it may be asked for

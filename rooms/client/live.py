@@ -102,16 +102,17 @@ class Live:
 
     # --- what is done with it
 
-    def room(self, name: str, *, cursor: str | None = None) -> Room:
+    def room(self, name: str, *, cursor: str | None = None, present: bool = True) -> Room:
         """Follow a room: ``<tenant>/<room>``.
 
         :param cursor: ``<epoch>:<seq>``, where to go on; without it, from now on.
+        :param present: whether we count among those who are there, where the site says who is.
         :raises ValueError: it is followed already; the cursor is none.
         :raises Closed: the connection is over.
         """
         if self.state.phase is Phase.CLOSED:
             raise self.closed
-        room = Room(self, self._conversation.follow(name, cursor))
+        room = Room(self, self._conversation.follow(name, cursor, present=present))
         self._bell.ring()
         return room
 

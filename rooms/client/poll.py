@@ -39,6 +39,7 @@ class Poll(Web):
             self.conversation.ask(room, room.name)
         wait = self.options.poll_wait
         pairs = [("room", room.name if room.cursor is None else f"{room.name}@{room.cursor}") for room in asked]
+        pairs += self.absent(asked)
         pairs.append(("wait", f"{wait:g}"))
         if self.conversation.hello is not None:
             pairs.append(("connection", self.conversation.hello.connection))

@@ -47,6 +47,8 @@ def _control(conversation: Conversation, format: Format, now: float, new_id: Cal
 def _join(conversation: Conversation, following: Following, format: Format, id: str) -> bytes:
     conversation.ask(following, id)
     data: dict[str, Any] = {} if following.cursor is None else {"cursor": following.cursor}
+    if not following.present:
+        data["present"] = False
     return format.vector("live.join", data, room=following.name, id=id)
 
 

@@ -33,7 +33,7 @@ class Stream(Web):
         headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity", "Cache-Control": "no-store"}
         if last := " ".join(f"{room.name}@{room.cursor}" for room in asked if room.cursor is not None):
             headers["Last-Event-ID"] = last
-        pairs = [("room", room.name) for room in asked]
+        pairs = [("room", room.name) for room in asked] + self.absent(asked)
         response = await self._get("/live/stream", pairs, SILENCE, headers=headers, stream=True)
         try:
             if response.headers.get("Content-Type", "").partition(";")[0].strip() != "text/event-stream":

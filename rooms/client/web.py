@@ -80,12 +80,16 @@ class Web(Transport):
         for room in list(self.conversation.rooms.values()):
             if room.standing is Standing.OVER:
                 continue
-            size += len(query([("room", room.name)])) + EPOCH_AND_SEQ
+            size += len(query([("room", room.name), *self.absent([room])])) + EPOCH_AND_SEQ
             if size > ADDRESS_MAX:
                 room.end(LiveError("too_many_rooms", "The address has no place for it: take another connection."))
             elif room.not_before <= self.now():
                 wanted.append(room)
         return wanted
+
+    def absent(self, asked: list[Following]) -> list[tuple[str, str]]:
+        """Of these rooms, those in which we are not to be counted."""
+        return [("absent", room.name) for room in asked if not room.present]
 
     async def _changed(self) -> None:
         """Returns when a room is to be asked for that was not, or one was left; to be begun after asking."""

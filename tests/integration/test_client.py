@@ -131,6 +131,32 @@ async def test_a_session_speaks_too(cell: Cell, dial: Callable[..., Any], room: 
     assert refused.value.code == "not_found"
 
 
+async def test_who_only_looks_in_is_not_there(cell: Cell, dial: Callable[..., Any], room: str) -> None:
+    """Not on the next connection either."""
+
+    def there() -> list[str]:
+        return [person["user"]["id"] for person in cell.rest("erin").get(path(room, "presence/")).json()["people"]]
+
+    async def told(followed: Room, user: str) -> None:
+        """Wait until it heard that this one is there, too."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                event = await anext(followed)
+                people = event.data.get("people" if event.name == "presence.state" else "joined", [])
+                if cell.user(user) in [person["user"]["id"] for person in people]:
+                    return
+
+    recorder = await (await dial("alice")).room(room, present=False).joined()
+    await (await dial("bob")).room(room).joined()
+    await told(recorder, "bob")
+    again = await (await dial("alice")).room(room, present=False, cursor=recorder.cursor).joined()
+    cell.say("bob", room, "hi")
+    assert texts(await take(again, 1)) == ["hi"]
+    await (await dial("dave")).room(room).joined()
+    await told(recorder, "dave")
+    assert there() == [cell.user("bob"), cell.user("dave")]
+
+
 async def test_leaving(cell: Cell, dial: Callable[..., Any], room: str) -> None:
     live = await dial("alice")
     async with live.room(room) as followed:
