@@ -31,6 +31,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=str
 
     window: Count = 256  # frames out and not acknowledged
     max_frame_bytes: Count = 64 * 1024
+    frame_events: Count = 200
     max_rooms: Count = 100  # a connection
     max_replay: Count = 1_000  # events that a join replays; more is a reset
     max_calls: Count = 128  # commands of one connection under way; more wait unread in the socket

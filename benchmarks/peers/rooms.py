@@ -124,6 +124,7 @@ ACKNOWLEDGING = replace(WS, path="/live/ws?flow=ack", acknowledge=True)
 
 PEERS = [
     Peer("rooms", "rooms", serve),
+    Peer("rooms-single", "rooms, one event a frame", partial(serve, FRAME_EVENTS=1)),
     Peer("rooms-batch", "rooms, flush interval 10 ms", partial(serve, FLUSH_INTERVAL=FLUSH_INTERVAL)),
     Peer("rooms-ack", "rooms, acknowledging clients", partial(serve, talk=ACKNOWLEDGING)),
     Peer("rooms-postgresql", "rooms on PostgreSQL", partial(serve, postgres=True)),

@@ -15,7 +15,7 @@ from typing import Final
 
 from rooms.delivery.frames import Entry, frame, vector
 
-FRAME_EVENTS = 200  # events in one frame, so that a client that catches up paints in between
+FRAME_EVENTS = 200  # events in one frame, where nothing else is said: a client that catches up paints in between
 SHARED_FRAMES = 64  # kept for readers who stand at one place; what they add to the ring's bytes is bounded by that
 
 
@@ -50,13 +50,23 @@ class Taken:
 class Sealed:
     """What came since the last flush, for the readers whose cursor is ``base``; transients are in it.
 
-    ``snapshot``: some of these have one, which is due to whoever does not get all parts.
+    ``snapshot``: some of these have one, which is due to whoever does not get all parts. ``is_small``: there are
+    several, and together they are no longer than a frame may be.
     """
 
     base: int
     parts: list[Taken]
     snapshot: bool
+    is_small: bool
     history: int
+    _shapes: dict[Callable[[bytes], bytes], bytes] = field(default_factory=dict, repr=False, compare=False)
+
+    def shaped(self, shape: Callable[[bytes], bytes]) -> bytes:
+        """All parts in this shape, one after the other."""
+        shaped = self._shapes.get(shape)
+        if shaped is None:
+            shaped = self._shapes[shape] = b"".join(part.shaped(shape) for part in self.parts)
+        return shaped
 
 
 def pack(
@@ -66,6 +76,7 @@ def pack(
     after: int,
     end: int | None,
     frame_bytes: int,
+    frame_events: int = FRAME_EVENTS,
     gaps: bool = True,
 ) -> Taken | None:
     """As many of these entries as fit one frame, for a reader at ``after``; None when there is nothing to tell.
@@ -82,7 +93,7 @@ def pack(
         gap = entry.seq - place - 1 if gaps and entry.seq is not None else 0
         told = [_cursor(address, place + gap, gap), entry.vector] if gap else [entry.vector]
         more = sum(len(one) + 1 for one in told)
-        if vectors and (size + more > frame_bytes or events == FRAME_EVENTS):
+        if vectors and (size + more > frame_bytes or events == frame_events):
             break
         vectors += told
         size += more
@@ -111,11 +122,13 @@ class Feed:
     """
 
     __slots__ = (
-        "_base", "_frame_bytes", "_held", "_history", "_max_bytes", "_max_events", "_newest", "_pending",
-        "_redacted_at", "_ring", "_stale", "_taken", "address", "bytes", "epoch", "head", "tail",
+        "_base", "_frame_bytes", "_frame_events", "_held", "_history", "_max_bytes", "_max_events", "_newest",
+        "_pending", "_redacted_at", "_ring", "_stale", "_taken", "address", "bytes", "epoch", "head", "tail",
     )  # fmt: skip
 
-    def __init__(self, address: str, *, max_events: int, max_bytes: int, frame_bytes: int) -> None:
+    def __init__(
+        self, address: str, *, max_events: int, max_bytes: int, frame_bytes: int, frame_events: int = FRAME_EVENTS
+    ) -> None:
         self.address = address
         self.epoch = ""
         self.head: int | None = None
@@ -126,6 +139,7 @@ class Feed:
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._frame_bytes = frame_bytes
+        self._frame_events = frame_events
         self._ring: list[Entry] = []
         self._newest: dict[tuple[str, str], int] = {}
         self._held: dict[int, Entry] = {}  # above a gap
@@ -320,11 +334,17 @@ class Feed:
         parts = []
         start, place = 0, base
         while start < len(entries):
-            taken = pack(self.address, entries[start:], after=place, end=None, frame_bytes=self._frame_bytes)
+            taken = self._pack(entries[start:], after=place, end=None)
             assert taken is not None
             parts.append(taken)
             start, place = start + taken.events, taken.cursor
-        return Sealed(base, parts, any(entry.snapshot for entry in entries), self._history)
+        return Sealed(
+            base,
+            parts,
+            snapshot=any(entry.snapshot for entry in entries),
+            is_small=len(parts) > 1 and sum(len(part.frame) for part in parts) <= self._frame_bytes,
+            history=self._history,
+        )
 
     def is_good(self, sealed: Sealed) -> bool:
         """Whether this may still be handed out: nothing in it was redacted since, and the history is the same."""
@@ -351,18 +371,23 @@ class Feed:
                 wanted, end = entries[:fresh], entries[fresh - 1].seq
             else:
                 wanted, end = entries, self._base
-            taken = pack(
-                self.address,
-                (e for e in wanted if e.key is None or self._newest[e.name, e.key] == e.seq),
-                after=cursor,
-                end=end,
-                frame_bytes=self._frame_bytes,
-            )
+            newest = (e for e in wanted if e.key is None or self._newest[e.name, e.key] == e.seq)
+            taken = self._pack(newest, after=cursor, end=end)
             assert taken is not None
             if len(self._taken) == SHARED_FRAMES:
                 self._taken.clear()
             self._taken[cursor] = taken
         return taken
+
+    def _pack(self, entries: Iterable[Entry], *, after: int, end: int | None) -> Taken | None:
+        return pack(
+            self.address,
+            entries,
+            after=after,
+            end=end,
+            frame_bytes=self._frame_bytes,
+            frame_events=self._frame_events,
+        )
 
 
 def _seq(entry: Entry) -> int:

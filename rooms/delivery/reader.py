@@ -24,13 +24,16 @@ class Flow:
 
     @property
     def has_credit(self) -> bool:
-        return self.window is None or self.sent - self.acknowledged < self.window
+        return self.has_credit_for(1)
 
-    def count(self, now: float) -> None:
-        """A counted frame goes out."""
-        self.sent += 1
+    def has_credit_for(self, frames: int) -> bool:
+        return self.window is None or self.sent - self.acknowledged + frames <= self.window
+
+    def count(self, now: float, frames: int = 1) -> None:
+        """Counted frames go out."""
         if self.window is not None and (not self._out or now - self._out[-1][1] >= 1):
-            self._out.append((self.sent, now))
+            self._out.append((self.sent + 1, now))
+        self.sent += frames
 
     def acknowledge(self, frames: int) -> None:
         """:raises Refused: ``bad_data``, without a window; :raises ValueError: more than was sent."""

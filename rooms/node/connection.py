@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from rooms import devices
 from rooms.contract import TOO_SLOW, Close, Refused
-from rooms.delivery.feed import Taken
+from rooms.delivery.feed import Sealed, Taken
 from rooms.delivery.frames import HEARTBEAT, frame
 from rooms.delivery.reader import Reader
 from rooms.delivery.session import Join, Listening, Say, Shut, bye, error, ok
@@ -115,6 +115,10 @@ class Connection(ABC):
         reader.cursor = taken.cursor
         self._hand(taken, reader)
         return True
+
+    def deliver_all(self, reader: Reader, sealed: Sealed, now: float) -> bool:
+        """Write all parts by one call, where that can be; False leaves everything as it was."""
+        return False
 
     def close(self, close: Close) -> None:
         """Say goodbye and close; nothing is written after it. Only the first reason counts."""
@@ -281,6 +285,17 @@ class StreamingConnection(Connection):
         if taken.events:
             flow.count(now)
         reader.cursor = taken.cursor
+        self.session.wrote(now)
+        return True
+
+    def deliver_all(self, reader: Reader, sealed: Sealed, now: float) -> bool:
+        direct, flow, count = self._direct, self.session.flow, len(sealed.parts)
+        if direct is None or self._task is not None or self._outbox or self.closed is not None:
+            return False
+        if not flow.has_credit_for(count) or not direct.write(sealed.shaped(self._shape)):
+            return False
+        flow.count(now, count)  # what was sealed has events, every part of it
+        reader.cursor = sealed.parts[-1].cursor
         self.session.wrote(now)
         return True
 

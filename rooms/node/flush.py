@@ -90,7 +90,8 @@ class Flush:
         sealed, readers, end = self._sealed, self._round, self._end
         sees = self._node.sees  # else they are woken when it does again
         # After a deletion, or another history, that came between two slices, the rest read the log.
-        parts = sealed.parts if sealed is not None and sees and self._feed.is_good(sealed) else ()
+        good = sealed if sealed is not None and sees and self._feed.is_good(sealed) else None
+        parts = good.parts if good is not None else ()
         base = sealed.base if sealed is not None else -1
         snapshot = sealed is not None and sealed.snapshot
         handed = [0] * (len(parts) + 1)  # readers, by how many parts they got
@@ -106,7 +107,7 @@ class Flush:
                     and reader.live
                     and not (reader.state_after is not None or snapshot and reader.stale)
                 ):
-                    count = _hand(reader, parts, now)
+                    count = 0 if good is None else _hand(reader, good, now)
                     handed[count] += 1
                 if snapshot and (count == 0 or count < len(parts)):
                     reader.stale |= reader.joined
@@ -128,10 +129,12 @@ class Flush:
             self.soon()
 
 
-def _hand(reader: Reader, parts: Sequence[Taken], now: float) -> int:
-    """How many of these it got."""
+def _hand(reader: Reader, sealed: Sealed, now: float) -> int:
+    """How many of its parts the reader got."""
+    if sealed.is_small and reader.connection.deliver_all(reader, sealed, now):
+        return len(sealed.parts)
     deliver, count = reader.connection.deliver, 0
-    for part in parts:
+    for part in sealed.parts:
         if not deliver(reader, part, now):
             break
         count += 1

@@ -71,6 +71,7 @@ class Followed:
             max_events=node.config.ring_events,
             max_bytes=node.config.ring_bytes,
             frame_bytes=node.config.max_frame_bytes,
+            frame_events=node.config.frame_events,
         )
         self.readers: dict[Reader, None] = {}
         self._closed = False
@@ -313,6 +314,7 @@ class Followed:
             after=reader.cursor,
             end=reading.head if len(reading.entries) < HISTORY else None,
             frame_bytes=self._node.config.max_frame_bytes,
+            frame_events=self._node.config.frame_events,
         )
         if taken is not None:
             _deliver(reader, taken)
@@ -336,6 +338,7 @@ class Followed:
             after=reader.state_after,
             end=None,
             frame_bytes=self._node.config.max_frame_bytes,
+            frame_events=self._node.config.frame_events,
             gaps=False,
         )
         if taken is None:

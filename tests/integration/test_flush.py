@@ -154,6 +154,30 @@ async def test_it_needs_no_turn_of_the_loop(hub: Hub, room: Room, bob: Listener)
     assert bob.connection._task is None
 
 
+@pytest.mark.parametrize("window", [None, 2, 8])
+async def test_small_frames_go_there_together_where_there_is_credit_for_all(
+    hub: Hub, world: World, room: Room, window: int | None
+) -> None:
+    hub.config = msgspec.structs.replace(hub.config, frame_events=1)
+    bob = Listener(hub, world.users["bob"].pk, direct=True)
+    bob.connection.session.flow = Flow(window)
+    await bob.join(GENERAL)
+    await until(lambda: not hub.doorbell._unsettled)
+    notices = await said(hub, room, *"abc")
+    before = bob.writes
+    for notice in notices:
+        hub.hear(notice)
+    at_once = 2 if window == 2 else 3
+    await bob.until(lambda one: len(one.seqs) == at_once)
+    assert bob.writes - before == (2 if window == 2 else 1)
+    assert [[data["text"] for _, data, _ in frame] for frame in bob.frames[-at_once:]] == [*map(list, "abc"[:at_once])]
+    if window == 2:
+        bob.connection.session.flow.acknowledge(1)
+        bob.connection.serve()
+        await bob.until(lambda one: len(one.seqs) == 3)
+    assert bob.connection.session.flow.sent == 3
+
+
 async def test_a_full_socket_costs_a_place_and_its_reader_catches_up_in_one_frame(
     hub: Hub, room: Room, bob: Listener
 ) -> None:

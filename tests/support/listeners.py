@@ -57,11 +57,16 @@ class Valve:
         await self._listener.takes.wait()
 
 
+def _line(frame: bytes) -> bytes:
+    return frame + b"\n"
+
+
 class Listener:
     """Joins one room and writes down what it is sent. While ``takes`` is not set its socket takes nothing."""
 
     def __init__(self, hub: Hub, user: Any, number: int = 0, *, direct: bool = False) -> None:
         self.frames: list[Any] = []
+        self.writes = 0  # some frames came together
         self.vectors: list[Any] = []
         self.closed: Close | None = None
         self.place_joined = 0
@@ -76,6 +81,7 @@ class Listener:
             send=self._send,
             shut=self._shut,
             abandon=self._shut_now,
+            shape=_line,
             direct=Valve(self) if direct else None,
         )
         hub.connections[self.connection.id] = self.connection
@@ -119,8 +125,10 @@ class Listener:
         self.hear(data)
 
     def hear(self, data: bytes) -> None:
-        self.frames.append(msgspec.json.decode(data))
-        self.vectors += self.frames[-1]
+        for line in data.splitlines():
+            self.frames.append(msgspec.json.decode(line))
+            self.vectors += self.frames[-1]
+        self.writes += 1
         self.heard.set()
 
     def _shut_now(self) -> None:

@@ -72,6 +72,20 @@ def test_a_client_that_acknowledges_nothing_stalls_from_its_first_frame_on() -> 
     assert flow.stalled_for(now=36) == 31
 
 
+def test_frames_that_go_together_need_credit_for_all_of_them_and_are_as_old_as_the_first() -> None:
+    flow = Flow(window=4)
+    flow.count(now=5)
+    assert flow.has_credit_for(3) and not flow.has_credit_for(4)
+    flow.count(now=7, frames=3)
+    assert not flow.has_credit and flow.sent == 4
+    flow.acknowledge(1)
+    assert flow.stalled_for(now=10) == 3
+    flow.acknowledge(3)
+    assert flow.stalled_for(now=10) == 3 and flow.has_credit_for(3)
+    flow.acknowledge(4)
+    assert flow.stalled_for(now=10) == 0
+
+
 @given(st.lists(st.tuples(st.floats(0, 5), st.one_of(st.none(), st.integers(0, 60))), max_size=80))
 def test_the_age_is_that_of_the_oldest_frame_and_at_most_a_second_too_old(
     steps: list[tuple[float, int | None]],
