@@ -46,6 +46,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=str
     heal_interval: Seconds = 2
     gap_grace: Seconds = 0.05
     flush_interval: Annotated[float, Meta(ge=0, le=0.1)] = 0  # between flushes of a busy room
+    deflate: bool = True  # compress events for clients who ask for it
     feed_linger: Seconds = 10  # that a room is followed for long-pollers who come back
     ring_events: Count = 512  # of one room on one node
     ring_bytes: Count = 1024 * 1024

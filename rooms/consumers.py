@@ -31,7 +31,7 @@ from rooms.contract import (
     replaced,
     too_much,
 )
-from rooms.delivery.frames import EXTENSION, FORMATS, JSON, Format, frame
+from rooms.delivery.frames import EXTENSION, FORMATS, JSON, WINDOW, Format, frame
 from rooms.delivery.session import Credit, Join, Leave, Perform, Renew, Say, Session, Shut, bye, error, ok
 from rooms.identity import Identity
 from rooms.node import running
@@ -60,7 +60,9 @@ class Socket(StreamingConnection):
     def __init__(self, *args: Any, format: Format, direct: Any, **options: Any) -> None:
         """:param direct: the server's, where it has one."""
         shape = format.encode if direct is None else format.message
-        super().__init__(*args, shape=shape, direct=direct, **options)
+        # What is said to one alone stays plain: it would be made for one, and its length should tell nothing of it.
+        shared = format.squeezed if direct is not None and direct.window >= WINDOW else shape
+        super().__init__(*args, shape=shape, shared=shared, direct=direct, **options)
         self._format = format
         if direct is not None:
             direct.hear(self.hear)

@@ -219,10 +219,12 @@ class StreamingConnection(Connection):
     :param shut: closes the transport with a code and a reason.
     :param abandon: ends the transport's own handling of it, for a client that does not even take the goodbye.
     :param shape: what the transport writes of a JSON frame.
+    :param shared: the same for a frame of events, which many may take; as ``shape`` by default.
     """
 
     __slots__ = (
-        "_abandon", "_deadline", "_direct", "_outbox", "_send", "_shape", "_shut", "_since", "_task", "_unsent",
+        "_abandon", "_deadline", "_direct", "_outbox", "_send", "_shape", "_shared", "_shut", "_since", "_task",
+        "_unsent",
     )  # fmt: skip
 
     def __init__(
@@ -238,6 +240,7 @@ class StreamingConnection(Connection):
         shut: Callable[[Close], Awaitable[None]],
         abandon: Callable[[], object],
         shape: Callable[[bytes], bytes] = bytes,
+        shared: Callable[[bytes], bytes] | None = None,
         direct: Direct | None = None,
     ) -> None:
         super().__init__(hub, session, id=id, who=who, seat=seat, device=device)
@@ -245,6 +248,7 @@ class StreamingConnection(Connection):
         self._shut = shut
         self._abandon = abandon
         self._shape = shape
+        self._shared = shared or shape
         self._direct = direct
         self._deadline: asyncio.TimerHandle | None = None
         self._outbox: deque[tuple[bytes, Reader | None]] | None = None  # an empty one is 760 bytes
@@ -280,7 +284,7 @@ class StreamingConnection(Connection):
         if direct is None or self._task is not None or self._outbox:
             return super().deliver(reader, taken, now)
         flow = self.session.flow
-        if self.closed is not None or not flow.has_credit or not direct.write(taken.shaped(self._shape)):
+        if self.closed is not None or not flow.has_credit or not direct.write(taken.shaped(self._shared)):
             return False
         if taken.events:
             flow.count(now)
@@ -320,7 +324,7 @@ class StreamingConnection(Connection):
         self._put(self._shape(data), None)
 
     def _hand(self, taken: Taken, reader: Reader) -> None:
-        self._put(taken.shaped(self._shape), reader)
+        self._put(taken.shaped(self._shared), reader)
 
     def _put(self, data: bytes, reader: Reader | None) -> None:
         if self._direct is not None and self._task is None and not self._outbox and self._direct.write(data):

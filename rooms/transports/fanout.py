@@ -10,19 +10,24 @@ A worker imports this before Django is set up, so nothing here may need it on im
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.protocol import Protocol
+from websockets.exceptions import PayloadTooBig
+from websockets.frames import CloseCode
+from websockets.protocol import OPEN, Protocol
 from websockets.streams import StreamReader
 from websockets.utils import apply_mask
 
-from rooms.delivery.frames import BINARY, EXTENSION, TEXT
+from rooms.delivery.frames import BINARY, EXTENSION, SQUEEZED, TEXT, WINDOW
+from rooms.transports.deflate import OFFERS, Deflated, inflated
 
-VERSION = "1.0"
+VERSION = "1.1"
 
+DEFLATED = "rooms.websocket.deflated"  # a message in the inbox as it came; nobody else sees it
 MASKED = 0x80
 HEAD = 6  # bytes before the payload of a short frame of a client: two, and the mask
 LARGE = 1_000  # bytes of a message that are not kept until the next one comes
@@ -74,6 +79,9 @@ class Inbox:
     def empty(self) -> bool:
         return not self._messages
 
+    def clear(self) -> None:
+        self._messages.clear()
+
     def put_nowait(self, message: Any) -> None:
         self._messages.append(message)
         if self._taker is not None and not self._taker.done():
@@ -91,7 +99,7 @@ class Inbox:
 
 class FanoutProtocol(WebSocketsSansIOProtocol):
     """One WebSocket. What the extension offers an application is :meth:`write`, :attr:`takes`, :meth:`drain`,
-    :meth:`abort` and :meth:`hear`.
+    :meth:`abort`, :meth:`hear` and :attr:`window`.
 
     A socket is full as soon as the kernel leaves anything behind: so little waits in the transport, one frame at most.
     """
@@ -105,7 +113,9 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
         self._ahead = 1  # the handshake, and sends that wait for the socket: no direct write overtakes them
         self._listener: Listener | None = None
         self._is_laden = False  # the parser holds a message worth forgetting
+        self._is_deflated = False  # the message that comes
         self._pong = b""  # to be sent when the socket takes more
+        self.conn.available_extensions = OFFERS if self.config.ws_per_message_deflate else None
 
     # --- the extension
 
@@ -142,6 +152,11 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
         done, all else goes the usual way.
         """
         self._listener = listener
+
+    @property
+    def window(self) -> int:
+        """Bits of the window that compressed messages may use; 0 for a client who takes none."""
+        return WINDOW if self.conn.extensions else 0
 
     # --- writing
 
@@ -197,22 +212,79 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
     def _is_heard(self, data: bytes) -> bool:
         """Whether this is one short message, whole and alone, that the listener is done with."""
         size = len(data) - HEAD
-        if not (0 < size < SHORT and data[1] == MASKED | size and data[0] in (TEXT, BINARY)):
+        if not (0 < size < SHORT and data[1] == MASKED | size):
             return False
         connection = self.conn
+        first, is_deflated = data[0], False
+        if first & SQUEEZED and connection.extensions:
+            first, is_deflated = first ^ SQUEEZED, True
+        if first not in (TEXT, BINARY):
+            return False
         if not _is_between_frames(connection.parser) or connection.current_size is not None:
             return False
         assert self._listener is not None
-        return self._listener(apply_mask(data[HEAD:], data[2:HEAD]), data[0] == TEXT)
+        payload = apply_mask(data[HEAD:], data[2:HEAD])
+        if is_deflated:
+            try:
+                payload = inflated(payload, SHORT - 1)
+            except (PayloadTooBig, zlib.error):
+                return False
+        return self._listener(payload, first == TEXT)
+
+    def handle_text(self, event: Any) -> None:
+        self._is_deflated = isinstance(event, Deflated)
+        super().handle_text(event)
+
+    def handle_bytes(self, event: Any) -> None:
+        self._is_deflated = isinstance(event, Deflated)
+        super().handle_bytes(event)
 
     def send_receive_event_to_app(self) -> None:
         self._is_laden = len(self.frames[-1]) > LARGE
-        if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf8(self.frames):
+        if self._is_deflated:
+            self._keep()
+        elif self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf8(self.frames):
             self.frames = []
             self.conn.send_close(1007)
             self.handle_parser_exception()  # without a traceback in the log for whoever likes to send such bytes
         else:
             super().send_receive_event_to_app()
+
+    def _keep(self) -> None:
+        """Leave a message compressed until it is taken: a thousand that inflate to megabytes may come in one read."""
+        data, self.frames = b"".join(self.frames), []
+        if self.close_sent:
+            return
+        self._inbox.put_nowait({"type": DEFLATED, "kind": self.curr_msg_data_type, "data": data})
+        if not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    async def receive(self) -> Any:
+        while True:
+            message: Any = await super().receive()
+            if message["type"] != DEFLATED:
+                return message
+            kind, data = message["kind"], message["data"]
+            assert self.conn.max_message_size is not None
+            try:
+                data = inflated(data, self.conn.max_message_size)
+                if len(data) > LARGE:
+                    await asyncio.sleep(0)  # others have their turn: it was much for what it took to send it
+                return {"type": "websocket.receive", kind: data.decode() if kind == "text" else data}
+            except PayloadTooBig as error:
+                self._refuse(CloseCode.MESSAGE_TOO_BIG, str(error))
+            except zlib.error:
+                self._refuse(CloseCode.PROTOCOL_ERROR, "decompression failed")
+            except UnicodeDecodeError:
+                self._refuse(CloseCode.INVALID_DATA)
+
+    def _refuse(self, code: CloseCode, reason: str = "") -> None:
+        """Close for what came, and forget what came after it."""
+        if self.conn.state is OPEN and not self.disconnected:
+            self._inbox.clear()
+            self.conn.fail(code, reason)
+            self.handle_parser_exception()
 
     # --- the connection
 

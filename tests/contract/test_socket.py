@@ -8,10 +8,12 @@ import time
 from typing import Any
 
 import pytest
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory, PerMessageDeflate
+from websockets.frames import Frame
 
 from tests.support.cells import HASTY, MAX_ROOMS, Cell, Links
 from tests.support.conversation import new_id
-from tests.support.live_clients import LiveClient, Socket, TurnedAway
+from tests.support.live_clients import LiveClient, Packed, Socket, TurnedAway
 
 
 @pytest.fixture
@@ -42,6 +44,52 @@ async def test_a_page_without_an_origin_is_turned_away(links: Links, cell: Cell)
     with pytest.raises(TurnedAway) as refused:
         await links.open(type(bare)(headers=bare.cookies()))
     assert refused.value.status == 4503
+
+
+class Looks(ClientPerMessageDeflateFactory):
+    """Counts what comes compressed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.compressed = 0
+
+    def process_response_params(self, params: Any, accepted_extensions: Any) -> PerMessageDeflate:
+        extension = super().process_response_params(params, accepted_extensions)
+        decode = extension.decode
+
+        def looked(frame: Frame, *, max_size: int | None = None) -> Frame:
+            self.compressed += frame.rsv1
+            return decode(frame, max_size=max_size)
+
+        extension.decode = looked  # type: ignore[method-assign]
+        return extension
+
+
+async def test_who_asks_for_compression_and_who_does_not_hear_the_same(links: Links, cell: Cell, room: str) -> None:
+    cursor = cell.cursor(room)
+    looks = [Looks(), Looks()]
+    asked: list[tuple[type[LiveClient], dict[str, Any]]] = [
+        (Socket, {"compression": None}),
+        (Packed, {"compression": None}),
+        (Socket, {"compression": None, "extensions": [looks[0]]}),
+        (Packed, {"compression": None, "extensions": [looks[1]]}),
+        # A window that is smaller than ours.
+        (Socket, {"compression": None, "extensions": [ClientPerMessageDeflateFactory(server_max_window_bits=9)]}),
+    ]
+    clients = [await links.open("bob", {room: cursor}, by=by, **options) for by, options in asked]
+    agreed = [bool(client.socket.protocol.extensions) for client in clients]
+    assert agreed == [False, False, *[cell.server == "uvicorn"] * 2, False]
+    cell.say("alice", room, *(f"{number} is said, and said again and again" for number in range(20)), "short")
+    for client in clients:
+        await client.ask(
+            "chat.send", {"text": "from all, by all, to all, " * 9}, room
+        )  # compressed, by whom it was agreed
+    cell.say("alice", room, "last")
+    for client in clients:
+        await client.hears(room, "last")
+        assert client.of(room) == cell.history(room, cursor)
+    if cell.server == "uvicorn":
+        assert all(0 < look.compressed < len(client.vectors) for look, client in zip(looks, clients[2:], strict=False))
 
 
 async def test_leaving_ends_the_events_of_that_room_alone(links: Links, cell: Cell, room: str) -> None:

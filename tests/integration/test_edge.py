@@ -186,16 +186,26 @@ def test_cookies_are_for_https_alone(https: Https) -> None:
     assert "; httponly" in next(line for line in kept if line.startswith("sessionid"))
 
 
-def test_nothing_that_comes_is_unpacked(https: Https) -> None:
+def test_no_body_that_comes_is_unpacked(https: Https) -> None:
     """So a small body is never a large one."""
     frame = [["chat.send", {"text": "squeezed"}, {"room": "acme/general", "id": new_id()}]]
     squeezed = gzip.compress(json.dumps(frame).encode())
     with https.browser("alice", Content_Encoding="gzip", Content_Type="application/json") as browser:
         assert browser.post("/live/commands", content=squeezed).json()["code"] == "bad_frame"
         assert browser.post(f"{GENERAL}messages/", content=squeezed).json()["code"] == "bad_data"
+
+
+def test_a_frame_that_inflates_to_megabytes_ends_its_connection(https: Https) -> None:
     with https.socket("alice") as socket:  # which offers permessage-deflate
         assert "live.hello" in socket.recv(timeout=20)
-        assert socket.protocol.extensions == []
+        if https.server == "daphne":
+            assert socket.protocol.extensions == []
+            return
+        frame = json.dumps([["chat.send", {"text": "not too much"}, {"room": "acme/general", "id": new_id()}]])
+        socket.send(frame + " " * (64 * 1024))
+        assert "too_large" in socket.recv(timeout=20)
+        socket.send(frame + " " * 30_000_000)  # 30 KB
+        assert ends(socket) == 1009
 
 
 # --- nobody in particular

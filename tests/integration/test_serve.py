@@ -11,9 +11,11 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rooms.management.commands.serve import configuration
 from rooms.management.server import GRACE
 from tests.support.sites import ROOT, Node, Site
 
@@ -173,6 +175,14 @@ def test_a_handshake_that_is_too_long_is_answered_and_over(live_site: LiveSite) 
         assert answer.startswith(b"HTTP/1.1 431 ")
         assert node.stop() == 0
     assert "Traceback" not in node.tail(300)
+
+
+def test_compression_is_the_sites_to_turn_off(settings: Any) -> None:
+    for wanted in (True, False):
+        settings.ROOMS = {**settings.ROOMS, "DEFLATE": wanted}
+        assert configuration(workers=1, access_log=False).ws_per_message_deflate is wanted
+    settings.ROOMS = {name: value for name, value in settings.ROOMS.items() if name != "DEFLATE"}
+    assert configuration(workers=1, access_log=False).ws_per_message_deflate is True
 
 
 def test_text_that_is_none_closes_its_socket_and_fills_no_log(live_site: LiveSite) -> None:
