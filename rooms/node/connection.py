@@ -296,7 +296,7 @@ class StreamingConnection(Connection):
         direct, flow, count = self._direct, self.session.flow, len(sealed.parts)
         if direct is None or self._task is not None or self._outbox or self.closed is not None:
             return False
-        if not flow.has_credit_for(count) or not direct.write(sealed.shaped(self._shape)):
+        if not flow.has_credit_for(count) or not direct.write(sealed.shaped(self._shared)):
             return False
         flow.count(now, count)  # what was sealed has events, every part of it
         reader.cursor = sealed.parts[-1].cursor
